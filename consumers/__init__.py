@@ -1,0 +1,1 @@
+"""The GPU side: one process per engine, which takes jobs from the queue and settles them."""

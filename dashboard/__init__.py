@@ -1,0 +1,1 @@
+"""What a person sees of the fleet: it reads state and owns none."""

@@ -1,0 +1,1 @@
+"""The door to NATS: everything that speaks JetStream."""

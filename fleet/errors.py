@@ -1,0 +1,74 @@
+"""Every error of ours, named by its remedy.
+
+FleetError
+├── JobError              the job's own fault: a value in the end (an error result, a dead letter)
+│   ├── JobRejected       never retry: the same bytes will fail again
+│   └── JobFailed         retry later, elsewhere or here
+├── ProcessError          this process is not fit to work: end it and let another one start
+│   ├── EngineDead        the engine or its child process is gone or hangs
+│   └── ConnectionLost    the connection to NATS is closed for good
+├── LeaseLost             another consumer owns the job now: drop it and say nothing more
+├── BrokerRefused         the broker said no: full, forbidden, or without JetStream
+├── BrokerUnreachable     nobody answered: check the address, the server and the credentials
+├── NotFound              no such batch, job or model
+└── UsageError            what the caller asked for cannot be right
+"""
+
+
+class FleetError(Exception):
+    """The root of all errors of ours. The text names the thing, the cause and the remedy."""
+
+
+class JobError(FleetError):
+    """The job's own fault.
+
+    code: a short machine-readable cause such as `invalid_json` or `context_exceeded`.
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class JobRejected(JobError):
+    """It can never succeed as it is."""
+
+
+class JobFailed(JobError):
+    """It may succeed later; `retry_in_s` says how much later."""
+
+    def __init__(self, message: str, *, code: str = "failed", retry_in_s: float = 1.0) -> None:
+        super().__init__(message, code=code)
+        self.retry_in_s = retry_in_s
+
+
+class ProcessError(FleetError):
+    """This process cannot go on; a supervisor starts another one."""
+
+
+class EngineDead(ProcessError):
+    """The engine is gone or gives no sign of life."""
+
+
+class ConnectionLost(ProcessError):
+    """The connection to NATS closed for good."""
+
+
+class LeaseLost(FleetError):
+    """A guarded write was refused: another consumer has this job."""
+
+
+class BrokerRefused(FleetError):
+    """The broker answered, and the answer was no."""
+
+
+class BrokerUnreachable(FleetError):
+    """The broker did not answer in time."""
+
+
+class NotFound(FleetError):
+    """What was asked for does not exist."""
+
+
+class UsageError(FleetError):
+    """The request itself is wrong; nothing was sent."""

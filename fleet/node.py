@@ -1,0 +1,34 @@
+"""What a node says of itself with every heartbeat."""
+
+from typing import Literal
+
+import msgspec
+
+from fleet.job import CapacityType
+
+NodeState = Literal["loading", "ready", "draining"]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A heartbeat. The key expires when beats stop, so a node that is listed is alive.
+
+    started_at, at: seconds since the epoch. tokens_generated, items_done: totals since its start.
+    price_usd_per_hour: None where nobody said it.
+    """
+
+    node: str
+    pid: int
+    host: str
+    capacity_type: CapacityType
+    zone: str
+    model: str
+    engine: str
+    state: NodeState
+    started_at: float
+    at: float
+    jobs: int = 0
+    items: int = 0
+    slots: int = 0
+    tokens_generated: int = 0
+    items_done: int = 0
+    price_usd_per_hour: float | None = None

@@ -1,0 +1,59 @@
+"""Every value that can be set, with its unit and default. Read once, at start."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+
+from fleet.errors import UsageError
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+PREFIX = "FLEET_"
+# Read by the parts that need them before any Settings exist.
+ELSEWHERE = frozenset({"FLEET_NATS_SERVER", "FLEET_CACHE"})
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`FLEET_<NAME>` sets a field; a typo in the environment fails at start-up, not at 3 a.m.
+
+    nats: URLs, comma-separated; None looks at NATS_* and the nats CLI's contexts. ack_wait_s: how
+    long a silent consumer keeps a job. checkpoint_s, checkpoint_items: save when either is reached.
+    beat_s, beat_ttl_s: heartbeat of a node. drain_s: how long a draining consumer lets running
+    items go on before it saves them. alive_s: how long an engine may be silent before its jobs'
+    leases lapse. realtime_deadline_s: for real-time jobs that name none. price_usd_per_hour: of
+    this node, for cost figures.
+    """
+
+    nats: str | None = None
+    node: str | None = None
+    zone: str = ""
+    ack_wait_s: Positive = 10.0
+    checkpoint_s: Positive = 5.0
+    checkpoint_items: Annotated[int, msgspec.Meta(ge=1)] = 16
+    beat_s: Positive = 1.0
+    beat_ttl_s: Positive = 4.0
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    alive_s: Positive = 30.0
+    realtime_deadline_s: Positive = 300.0
+    price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    log_format: Literal["text", "json"] = "text"
+
+    def __post_init__(self) -> None:
+        if self.beat_s * 2 > self.beat_ttl_s:
+            raise ValueError("beat_ttl_s must be at least twice beat_s: one beat may be lost")
+        if self.beat_ttl_s >= self.ack_wait_s:
+            raise ValueError("beat_ttl_s must be under ack_wait_s, or a dead owner looks alive")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], **flags: object) -> "Settings":
+        """Take `FLEET_*` from `env`; flags that are not None go before. Raises UsageError."""
+        values: dict[str, object] = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in env.items()
+            if name.startswith(PREFIX) and name not in ELSEWHERE
+        }
+        values |= {name: value for name, value in flags.items() if value is not None}
+        try:
+            return msgspec.convert(values, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"settings ({PREFIX}* in the environment, and flags): {error}") from error

@@ -1,0 +1,239 @@
+"""Foreign bytes to jobs, and result lines to bytes.
+
+Everything that comes in is hostile until it has passed through here. Size is capped before any
+decoding; deep JSON raises RecursionError and bad UTF-8 UnicodeDecodeError, neither of which is an
+error of msgspec's, so `_decode` turns all of them into one typed rejection.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from fleet.errors import JobRejected
+from fleet.job import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MAX_CUSTOM_ID,
+    MAX_ITEMS,
+    MAX_JOB_BYTES,
+    URLS,
+    BadItem,
+    Body,
+    ChatBody,
+    CompletionBody,
+    EmbeddingBody,
+    Item,
+    Job,
+    ResultLine,
+    Tier,
+    WireError,
+)
+from fleet.subjects import identifier, parse_job_subject, shown
+
+JOB_ID: Final = "Fleet-Job-Id"
+MSG_ID: Final = "Nats-Msg-Id"
+DEADLINE: Final = "Fleet-Deadline"
+BATCH: Final = "Fleet-Batch"
+TRACEPARENT: Final = "traceparent"
+# On messages of the result log: the fingerprint of the job, who wrote this message, and what it is.
+SHA256: Final = "Fleet-Sha256"
+WRITER: Final = "Fleet-Writer"
+RECORD: Final = "Fleet-Record"
+
+_BODIES: Final[dict[str, type[Body]]] = {
+    CHAT: ChatBody,
+    COMPLETIONS: CompletionBody,
+    EMBEDDINGS: EmbeddingBody,
+}
+T = TypeVar("T")
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a job before its body is looked at: who asked, and where answers go."""
+
+    id: str
+    tenant: str
+    model: str
+    tier: Tier
+    batch: str | None = None
+    deadline: float | None = None
+    traceparent: str | None = None
+
+
+class _Form(msgspec.Struct, frozen=True):
+    requests: tuple[msgspec.Raw, ...] | None = None
+    url: Any = None
+    input: Any = None
+
+
+class _Line(msgspec.Struct, frozen=True):
+    url: str
+    body: msgspec.Raw
+    custom_id: str | None = None
+    method: str = "POST"
+
+
+class _Named(msgspec.Struct, frozen=True):
+    custom_id: str | None = None
+
+
+def decode_envelope(
+    subject: str, headers: Mapping[str, str], *, stream: str, sequence: int
+) -> Envelope:
+    """Read subject and headers. Raises JobRejected when a name, an id or the deadline is wrong."""
+    where = parse_job_subject(subject)
+    given = headers.get(JOB_ID) or headers.get(MSG_ID)
+    batch = headers.get(BATCH)
+    deadline = headers.get(DEADLINE)
+    return Envelope(
+        id=identifier(given, what="job id") if given else fallback_id(stream, sequence),
+        tenant=where.tenant,
+        model=where.model,
+        tier=where.tier,
+        batch=identifier(batch, what="batch id") if batch else None,
+        deadline=_deadline(deadline) if deadline else None,
+        traceparent=headers.get(TRACEPARENT),
+    )
+
+
+def fallback_id(stream: str, sequence: int) -> str:
+    """Name a job that came without an id; the publisher knows both parts from its PubAck."""
+    return f"{stream}-{sequence}"
+
+
+def decode_job(envelope: Envelope, payload: bytes, *, headers_bytes: int = 0) -> Job:
+    """Decode a body. A bad request in a chunk becomes a BadItem; a bad chunk raises JobRejected."""
+    if len(payload) + headers_bytes > MAX_JOB_BYTES:
+        raise JobRejected(
+            f"the job has {len(payload) + headers_bytes} bytes with its headers, over the limit of "
+            f"{MAX_JOB_BYTES}: cut it into smaller jobs",
+            code="too_large",
+        )
+    form = _decode(payload, _Form)
+    if form.requests is not None:
+        if not 1 <= len(form.requests) <= MAX_ITEMS:
+            raise JobRejected(
+                f"`requests` holds {len(form.requests)} requests; a job holds 1 to {MAX_ITEMS}",
+                code="invalid_request",
+            )
+        items = _items(form.requests)
+    elif form.url is None and form.input is not None:
+        raise JobRejected(
+            "an `input` that points elsewhere is not supported by this version: send `requests` "
+            f"of up to {MAX_JOB_BYTES} bytes a job",
+            code="unsupported_input",
+        )
+    else:
+        items = _items([msgspec.Raw(payload)])
+    return Job(
+        id=envelope.id,
+        tenant=envelope.tenant,
+        model=envelope.model,
+        tier=envelope.tier,
+        sha256=hashlib.sha256(payload).hexdigest(),
+        items=items,
+        batch=envelope.batch,
+        deadline=envelope.deadline,
+        traceparent=envelope.traceparent,
+    )
+
+
+def decode_item(raw: bytes | msgspec.Raw, *, index: int) -> Item | BadItem:
+    """Decode one request, an OpenAI Batch line. Never raises for what the bytes hold."""
+    try:
+        line = _decode(raw, _Line)
+        return Item(index=index, custom_id=_custom_id(line.custom_id), body=_body(line))
+    except JobRejected as error:
+        return BadItem(
+            index=index,
+            custom_id=_name_of(raw),
+            error=WireError(code=error.code, message=str(error)),
+        )
+
+
+def encode_lines(lines: Iterable[ResultLine]) -> bytes:
+    """Encode result lines as JSON Lines."""
+    return b"\n".join(map(msgspec.json.encode, lines))
+
+
+def decode_lines(payload: bytes) -> tuple[ResultLine, ...]:
+    """Decode a message of the result log. Raises JobRejected if it is none of ours."""
+    return tuple(_decode(line, ResultLine) for line in payload.splitlines() if line)
+
+
+def _items(raws: Sequence[msgspec.Raw]) -> tuple[Item | BadItem, ...]:
+    seen: set[str] = set()
+    items: list[Item | BadItem] = []
+    for index, raw in enumerate(raws):
+        item = decode_item(raw, index=index)
+        if item.custom_id is not None and item.custom_id in seen and isinstance(item, Item):
+            message = f"custom_id {shown(item.custom_id)} stands twice in this job: make it unique"
+            item = BadItem(
+                index=index,
+                custom_id=item.custom_id,
+                error=WireError(code="duplicate_custom_id", message=message),
+            )
+        if item.custom_id is not None:
+            seen.add(item.custom_id)
+        items.append(item)
+    return tuple(items)
+
+
+def _body(line: _Line) -> Body:
+    if line.method != "POST":
+        raise JobRejected(f"method {shown(line.method)} is not POST", code="invalid_method")
+    if line.url not in _BODIES:
+        raise JobRejected(
+            f"url {shown(line.url)} is not served: use one of {', '.join(URLS)}", code="unknown_url"
+        )
+    return _decode(line.body, _BODIES[line.url], path="body")
+
+
+def _custom_id(text: str | None) -> str | None:
+    if text is None:
+        return None
+    if not 1 <= len(text) <= MAX_CUSTOM_ID or not text.isprintable():
+        raise JobRejected(
+            f"custom_id {shown(text)} is not 1 to {MAX_CUSTOM_ID} printable characters",
+            code="invalid_custom_id",
+        )
+    return text
+
+
+def _name_of(raw: bytes | msgspec.Raw) -> str | None:
+    """Find the custom_id of a line that is bad otherwise, so that its error can be matched."""
+    try:
+        return _custom_id(_decode(raw, _Named).custom_id)
+    except JobRejected:
+        return None
+
+
+def _deadline(text: str) -> float:
+    try:
+        when = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise JobRejected(
+            f"{DEADLINE} {shown(text)} is not an RFC 3339 time such as 2027-01-31T12:00:00Z",
+            code="invalid_deadline",
+        )
+    return when.timestamp()
+
+
+def _decode(raw: bytes | msgspec.Raw, type_: type[T], *, path: str = "") -> T:
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except RecursionError as error:
+        raise JobRejected("the JSON is nested too deep", code="invalid_json") from error
+    except UnicodeDecodeError as error:
+        raise JobRejected(f"the text is not UTF-8: {error.reason}", code="invalid_json") from error
+    except msgspec.ValidationError as error:
+        where = f" in `{path}`" if path else ""
+        raise JobRejected(f"{error}{where}", code="invalid_request") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise JobRejected(f"not valid JSON: {error}", code="invalid_json") from error
