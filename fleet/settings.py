@@ -10,7 +10,7 @@ from fleet.errors import UsageError
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 PREFIX = "FLEET_"
 # Read by the parts that need them before any Settings exist.
-ELSEWHERE = frozenset({"FLEET_NATS_SERVER", "FLEET_CACHE"})
+ELSEWHERE = frozenset({"FLEET_NATS_SERVER", "FLEET_CACHE", "FLEET_TENANT"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,122 @@
+"""The command `fleet`: which commands there are, and what each error means to the shell.
+
+Nothing heavy is imported here: a command's module is loaded when the command is called.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import click
+
+from fleet.errors import (
+    BrokerRefused,
+    BrokerUnreachable,
+    FleetError,
+    JobRejected,
+    NotFound,
+    UsageError,
+)
+
+INTERRUPTED: Final = 130
+EXIT_CODES: Final[tuple[tuple[type[FleetError], int], ...]] = (
+    (UsageError, 2),
+    (JobRejected, 2),
+    (NotFound, 4),
+    (BrokerUnreachable, 5),
+    (BrokerRefused, 6),
+)
+EPILOG: Final = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some items failed, 4 not found, "
+    "5 broker unreachable, 6 refused by the broker, 130 interrupted."
+)
+
+
+class Lazy(NamedTuple):
+    """A command that is loaded when it is called: a module with a click command `command`."""
+
+    module: str
+    help: str
+
+
+COMMANDS: Final[Mapping[str, Lazy]] = {}
+
+
+class LazyGroup(click.Group):
+    """A group that shows its commands without loading them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name].module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the table; click would load every command for its help."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(package_name="overbook", prog_name="fleet")
+def cli() -> None:
+    """LLM inference on a fleet of spot and on-demand GPUs, queued on NATS JetStream."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and end the process with one of the documented exit codes."""
+    sys.exit(_run(args))
+
+
+def _run(args: list[str] | None) -> int:
+    try:
+        result = cli.main(args, prog_name="fleet", standalone_mode=False)
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read us is gone. Python flushes stdout once more at exit, into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except FleetError as error:
+        return _explain([error])
+    except ExceptionGroup as group:
+        ours = [leaf for leaf in _leaves(group) if isinstance(leaf, FleetError)]
+        if len(ours) < sum(1 for _ in _leaves(group)):
+            raise  # a bug among them: its traceback matters more
+        return _explain(ours)
+    return result if isinstance(result, int) else 0
+
+
+def _explain(errors: list[FleetError]) -> int:
+    """Say what went wrong, each text once; return the exit code of the first error."""
+    for text in dict.fromkeys(map(str, errors)):
+        click.echo(f"fleet: {text}", err=True)
+    return exit_code(errors[0])
+
+
+def exit_code(error: FleetError) -> int:
+    """Return the exit code that an error stands for."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

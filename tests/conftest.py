@@ -1,0 +1,50 @@
+"""What all tests share: one server a session, unique names, and a guard against leftovers."""
+
+import os
+import random
+import secrets
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from tests.leftovers import MARK, end_all
+from tests.server import nats_server
+
+SEED = int(os.environ.get("TEST_SEED") or secrets.randbits(32))
+
+# The machine may be slow; a slow example is no bug. A failure prints how to run it again.
+hypothesis.settings.register_profile("overbook", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("overbook")
+
+
+def pytest_report_header() -> str:
+    return f"seed: {SEED} (TEST_SEED={SEED} repeats it)"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """Fail the session if a process that it started outlives it."""
+    mark = os.environ[MARK] = secrets.token_hex(8)
+    yield
+    left = end_all(mark)
+    assert not left, f"the tests left processes behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real nats-server with JetStream, one for the whole session."""
+    with nats_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name of this test alone, valid as tenant, model, job and batch."""
+    return f"t{secrets.token_hex(5)}"
+
+
+@pytest.fixture
+def seeded() -> random.Random:
+    """Random numbers that TEST_SEED repeats."""
+    return random.Random(SEED)
