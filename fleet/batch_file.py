@@ -1,0 +1,200 @@
+"""A file of requests, OpenAI Batch lines: find all that is wrong with it, then cut it into jobs.
+
+Both passes stream, so a file of any size needs no more memory than its ids. Lines travel as they
+are: a job's body is made of the very bytes of the file, never encoded again.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Final, Protocol
+
+import msgspec
+
+from fleet.errors import UsageError
+from fleet.job import MAX_ITEMS, BadItem, Item
+from fleet.manifest import MAX_JOBS, Layout, layout_of
+from fleet.subjects import shown
+from fleet.wire import decode_item
+
+MAX_LINES: Final = 1_000_000
+DEFAULT_CHUNK: Final = 64
+_HEAD, _TAIL = b'{"requests":[', b"]}"
+# Under the limit of a job (512 KiB), so that its subject and headers have room too.
+MAX_BODY_BYTES: Final = 480 * 1024
+MAX_LINE_BYTES: Final = MAX_BODY_BYTES - len(_HEAD) - len(_TAIL)
+_READ_BYTES: Final = MAX_LINE_BYTES + len(b"\r\n") + 1
+_BLANK: Final = b" \t\r\n"
+_UTF8_MARK: Final = b"\xef\xbb\xbf"
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Problem(msgspec.Struct, frozen=True, order=True):
+    """What is wrong with a line. line: from 1, as editors count."""
+
+    line: int
+    code: str
+    message: str
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was read once, from its first byte to its last.
+
+    sha256: hex digest of its bytes. model: the one that was asked for, else the one that its bodies
+    name, else None. layout: how it is cut into jobs; of no use while there are problems.
+    """
+
+    sha256: str
+    model: str | None
+    layout: Layout
+    problems: tuple[Problem, ...]
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+def survey(file: BinaryIO, *, model: str | None = None, chunk: int = DEFAULT_CHUNK) -> Survey:
+    """Read a whole file and report every bad line of it, not just the first.
+
+    model: what the bodies may name. chunk: the most items a job, 1 to 1024.
+    """
+    if not 1 <= chunk <= MAX_ITEMS:
+        raise UsageError(f"a chunk of {chunk} items is not possible: choose 1 to {MAX_ITEMS}")
+    digest = hashlib.sha256()
+    check = _Check(model)
+    layout = layout_of(map(len, pack(check.good(_numbered(file, digest)), count=chunk)))
+    jobs = sum(run.jobs for run in layout)
+    if jobs > MAX_JOBS:
+        raise UsageError(f"the file makes {jobs} jobs, over the limit of {MAX_JOBS}: split it")
+    if not layout and not check.problems:
+        check.report(1, "empty_file", "the file holds no request")
+    return Survey(
+        sha256=digest.hexdigest(),
+        model=check.model,
+        layout=layout,
+        problems=tuple(sorted(check.problems)),
+    )
+
+
+def bodies(file: BinaryIO, *, chunk: int = DEFAULT_CHUNK) -> Iterator[bytes]:
+    """Cut a file without problems into job bodies, in order; `chunk` as for `survey`."""
+    lines = (line for _, line in _numbered(file, hashlib.sha256()) if line)
+    return map(splice, pack(lines, count=chunk))
+
+
+def pack(
+    lines: Iterable[bytes], *, count: int, max_bytes: int = MAX_BODY_BYTES
+) -> Iterator[list[bytes]]:
+    """Group lines, in order, so that each group's body has at most `count` items and `max_bytes`.
+
+    A line that is too long for any body makes a group of its own.
+    """
+    empty = len(_HEAD) + len(_TAIL) - 1  # n lines need n - 1 commas
+    group: list[bytes] = []
+    size = empty
+    for line in lines:
+        if group and (len(group) == count or size + 1 + len(line) > max_bytes):
+            yield group
+            group, size = [], empty
+        group.append(line)
+        size += 1 + len(line)
+    if group:
+        yield group
+
+
+def splice(lines: Iterable[bytes]) -> bytes:
+    """Make one job body of lines as they are."""
+    return _HEAD + b",".join(lines) + _TAIL
+
+
+class _Check:
+    """What has to be remembered from line to line."""
+
+    def __init__(self, model: str | None) -> None:
+        self.model = model
+        self.problems: list[Problem] = []
+        self._model_from = "the file goes to" if model else ""
+        self._seen: dict[str, int] = {}
+
+    def report(self, line: int, code: str, message: str) -> None:
+        self.problems.append(Problem(line, code, message))
+
+    def good(self, numbered: Iterable[tuple[int, bytes | None]]) -> Iterator[bytes]:
+        """Pass on the lines that are fit to send; report the others."""
+        for number, raw in numbered:
+            if number > MAX_LINES:
+                self.report(
+                    number, "too_many_lines", f"more than {MAX_LINES} lines: split the file"
+                )
+                return
+            if raw is None:
+                self.report(
+                    number,
+                    "too_large",
+                    f"the line has more than {MAX_LINE_BYTES} bytes, which no job can hold",
+                )
+                continue
+            if number == 1 and raw.startswith(_UTF16_MARKS):
+                self.report(1, "not_utf8", "the file is UTF-16: save it as UTF-8")
+                return
+            line = raw
+            if number == 1 and raw.startswith(_UTF8_MARK):
+                self.report(
+                    1,
+                    "byte_order_mark",
+                    "the file begins with a byte order mark: save it as UTF-8 without one",
+                )
+                line = raw.removeprefix(_UTF8_MARK)
+            if line:
+                self._line(number, line)
+                yield line
+
+    def _line(self, number: int, line: bytes) -> None:
+        match decode_item(line, index=0):
+            case BadItem(custom_id=custom_id, error=error):
+                self.report(number, error.code, error.message)
+            case Item(custom_id=None):
+                self.report(
+                    number,
+                    "missing_custom_id",
+                    "no custom_id: give each request one of its own, to know its answer by",
+                )
+                return
+            case Item(custom_id=custom_id, body=body):
+                self._same_model(number, body.model)
+        if custom_id is None:
+            return
+        first = self._seen.setdefault(custom_id, number)
+        if first != number:
+            self.report(
+                number,
+                "duplicate_custom_id",
+                f"custom_id {shown(custom_id)} stands on line {first} too: make it unique",
+            )
+
+    def _same_model(self, number: int, model: str | None) -> None:
+        if model is None or model == self.model:
+            return
+        if self.model is None:
+            self.model = model
+            self._model_from = f"line {number} asks for"
+            return
+        self.report(
+            number,
+            "other_model",
+            f"the body asks for model {shown(model)}, but {self._model_from} "
+            f"{shown(self.model)}: a batch has one model",
+        )
+
+
+def _numbered(file: BinaryIO, digest: _Digest) -> Iterator[tuple[int, bytes | None]]:
+    """Yield lines without blanks around them; None for one over the limit, which is never held."""
+    number = 0
+    while line := file.readline(_READ_BYTES):
+        number += 1
+        digest.update(line)
+        stripped = line.strip(_BLANK)
+        yield number, stripped if len(stripped) <= MAX_LINE_BYTES else None
+        while line and not line.endswith(b"\n"):
+            line = file.readline(_READ_BYTES)
+            digest.update(line)
