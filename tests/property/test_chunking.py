@@ -1,6 +1,7 @@
 """Cutting a file into jobs is a partition of its lines."""
 
 import json
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ def test_no_two_neighbouring_bodies_would_fit_into_one(
     lines: list[bytes], count: int, max_bytes: int
 ) -> None:
     groups = list(pack(lines, count=count, max_bytes=max_bytes))
-    for left, right in zip(groups, groups[1:], strict=False):
+    for left, right in pairwise(groups):
         grown = [*left, right[0]]
         assert len(grown) > count or len(splice(grown)) > max_bytes
 
@@ -47,4 +48,4 @@ def test_no_two_neighbouring_bodies_would_fit_into_one(
 def test_a_layout_remembers_where_each_job_starts(sizes: list[int]) -> None:
     begins = starts(layout_of(sizes))
     assert begins[-1] == sum(sizes)
-    assert [right - left for left, right in zip(begins, begins[1:], strict=False)] == sizes
+    assert [right - left for left, right in pairwise(begins)] == sizes
