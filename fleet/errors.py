@@ -10,6 +10,7 @@ FleetError
 ├── LeaseLost             another consumer owns the job now: drop it and say nothing more
 ├── BrokerRefused         the broker said no: full, forbidden, or without JetStream
 ├── BrokerUnreachable     nobody answered: check the address, the server and the credentials
+├── CorruptRecord         stored data is not ours: write over it, or remove it
 ├── NotFound              no such batch, job or model
 └── UsageError            what the caller asked for cannot be right
 """
@@ -64,6 +65,18 @@ class BrokerRefused(FleetError):
 
 class BrokerUnreachable(FleetError):
     """The broker did not answer in time."""
+
+
+class CorruptRecord(FleetError):
+    """What is stored does not decode: another version, or a foreign client, wrote it.
+
+    revision: what a write over it has to name. written_at: seconds since the epoch.
+    """
+
+    def __init__(self, message: str, *, revision: int, written_at: float) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.written_at = written_at
 
 
 class NotFound(FleetError):

@@ -1,0 +1,43 @@
+"""The server's clock. Ages and leases are told by it: the clocks of nodes differ."""
+
+import time
+from datetime import datetime
+from typing import Final
+
+from fleet.broker.connection import Connection
+from fleet.errors import BrokerRefused
+
+# Clocks drift by milliseconds a minute at worst, far below what any age is compared with.
+REFRESH_S: Final = 60.0
+
+
+class ServerClock:
+    """Tells the server's time from our monotonic clock and one look at the server a minute.
+
+    stream: any stream whose STREAM.INFO we may ask for; its answer holds the server's time.
+    """
+
+    def __init__(self, connection: Connection, stream: str) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._offset_s = 0.0
+        self._looked_at: float | None = None
+
+    async def now(self) -> float:
+        """Seconds since the epoch at the server, exact to half a round trip."""
+        if self._looked_at is None or time.monotonic() - self._looked_at > REFRESH_S:
+            asked = time.monotonic()
+            server = await server_time(self._connection, self._stream)
+            answered = time.monotonic()
+            self._offset_s = server - (asked + answered) / 2
+            self._looked_at = answered
+        return time.monotonic() + self._offset_s
+
+
+async def server_time(connection: Connection, stream: str) -> float:
+    """Ask the server what time it is: seconds since the epoch, at some moment of the call."""
+    info = await connection.api(f"STREAM.INFO.{stream}")
+    ts = info.get("ts")
+    if not isinstance(ts, str):
+        raise BrokerRefused(f"STREAM.INFO.{stream} has no `ts`: use nats-server 2.12.5 or newer")
+    return datetime.fromisoformat(ts).timestamp()

@@ -1,0 +1,112 @@
+"""Reading what a stream stores, by Direct Get: no consumer, no state at the server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from fleet.broker.connection import Connection, Message
+from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
+from fleet.job import MIB
+from fleet.subjects import shown
+
+# A page fits well into the server's pending limit for one client (64 MiB), and into our memory.
+PAGE_MESSAGES: Final = 256
+PAGE_BYTES: Final = 8 * MIB
+PAGE_WAIT_S: Final = 10.0
+
+_END_OF_PAGE, _NOT_FOUND, _NO_RESPONDERS = "204", "404", "503"
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored message. written_at: seconds since the epoch, by the server's clock."""
+
+    subject: str
+    sequence: int
+    written_at: float
+    headers: dict[str, str]
+    payload: bytes
+
+
+async def last_message(connection: Connection, stream: str, subject: str) -> Stored | None:
+    """Read the newest message of one subject, or None. One round trip.
+
+    The subject is part of the request's own subject, so a permission can narrow it to a tenant.
+    Raises UsageError for wildcards, BrokerRefused, BrokerUnreachable.
+    """
+    if "*" in subject or ">" in subject:
+        raise UsageError(f"subject {shown(subject)} has a wildcard: name one subject")
+    reply = await connection.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+    if reply.status == _NOT_FOUND:
+        return None
+    if reply.status is not None:
+        raise _refused(stream, reply)
+    return _stored(reply)
+
+
+async def messages(
+    connection: Connection, stream: str, subject: str, *, after: int = 0
+) -> AsyncIterator[Stored]:
+    """Yield what is stored on `subject` (wildcards allowed) behind sequence `after`, then end.
+
+    Raises BrokerRefused, and BrokerUnreachable when a page does not arrive whole.
+    """
+    more = True
+    while more:
+        page, more = await _page(connection, stream, subject, after=after)
+        for message in page:
+            yield message
+            after = message.sequence
+
+
+async def _page(
+    connection: Connection, stream: str, subject: str, *, after: int
+) -> tuple[list[Stored], bool]:
+    """Read one page; the flag says whether more is stored behind it."""
+    arrived: asyncio.Queue[Message] = asyncio.Queue()
+    inbox = connection.new_inbox()
+    query = {
+        "seq": after + 1,
+        "next_by_subj": subject,
+        "batch": PAGE_MESSAGES,
+        "max_bytes": PAGE_BYTES,
+    }
+    page: list[Stored] = []
+    subscription = await connection.subscribe(inbox, arrived.put_nowait)
+    try:
+        async with asyncio.timeout(PAGE_WAIT_S):
+            await connection.publish(
+                f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(query), reply=inbox
+            )
+            while (reply := await arrived.get()).status is None:
+                page.append(_stored(reply))
+    except TimeoutError as error:
+        raise BrokerUnreachable(
+            f"reading {subject} from {stream} stopped after {len(page)} messages of a page: "
+            "check the connection and the right to use $JS.API.DIRECT.GET, then read again"
+        ) from error
+    finally:
+        await subscription.unsubscribe()
+    if reply.status == _NOT_FOUND:
+        return page, False
+    if reply.status != _END_OF_PAGE:
+        raise _refused(stream, reply)
+    return page, int(reply.headers["Nats-Num-Pending"]) > 0
+
+
+def _stored(reply: Message) -> Stored:
+    return Stored(
+        subject=reply.headers["Nats-Subject"],
+        sequence=int(reply.headers["Nats-Sequence"]),
+        written_at=datetime.fromisoformat(reply.headers["Nats-Time-Stamp"]).timestamp(),
+        headers=reply.headers,
+        payload=reply.payload,
+    )
+
+
+def _refused(stream: str, reply: Message) -> BrokerRefused:
+    if reply.status == _NO_RESPONDERS:
+        return BrokerRefused(f"stream {stream} does not exist or is down: run `fleet init`")
+    return BrokerRefused(f"reading from {stream} was refused: {reply.status} {reply.description}")
