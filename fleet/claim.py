@@ -96,8 +96,10 @@ def decide(  # noqa: PLR0911 - one return a rule, in order
     if log_complete:
         return Done()
     if claim is None:
-        # The log may hold lines of a consumer that died before its first checkpoint.
-        return TakeOver(None, 0) if redelivered or log_sha256 else Start()
+        # The log may hold lines of a consumer that died before its first checkpoint, and a revision
+        # without a claim is a record that cannot be read: it is written over.
+        began = redelivered or revision > 0 or log_sha256 is not None
+        return TakeOver(None, revision) if began else Start()
     if claim.owner is None or not owner_alive:
         return TakeOver(claim, revision)
     if claim_age_s > STALE_INTERVALS * checkpoint_s:
