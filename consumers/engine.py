@@ -17,6 +17,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: prompt and output together. exact: greedy output does not depend on what else is
     in the batch nor on where it was cut (float32, or the scripted engine). embeds: it answers
     embeddings and nothing else; otherwise it answers chat and completions and nothing else.
+    default_tokens: length of an answer whose request names none, None for what the context holds.
     """
 
     name: str
@@ -27,6 +28,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     exact: bool
     embeds: bool
+    default_tokens: int | None = None
 
 
 class Logprob(msgspec.Struct, frozen=True):

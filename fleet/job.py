@@ -302,11 +302,17 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of a live answer. offset: the index of its first token, from 0, within the item."""
+    """A piece of a live answer.
+
+    offset: the index of its first token, from 0, within the item and choice. text_offset: the index
+    of the first character of `text` in the whole text. A resumed answer may tell again what was
+    told before, always from its beginning: a reader keeps what lies beyond what it has.
+    """
 
     item: int
     offset: int
     text: str
     token_ids: tuple[int, ...]
+    text_offset: int = 0
     choice: int = 0
     finish_reason: str | None = None
