@@ -1,1 +1,1 @@
-"""The core: jobs, broker, producers and the command line. It knows no GPU and no terminal screen."""
+"""The core: jobs, broker, producers, command line. It knows no GPU and no terminal screen."""

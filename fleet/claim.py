@@ -73,7 +73,7 @@ class Conflict(msgspec.Struct, frozen=True, tag=True):
 Decision: TypeAlias = Start | TakeOver | GiveBack | Done | Conflict
 
 
-def decide(  # noqa: PLR0911 - one return a rule, in order
+def decide(
     *,
     sha256: str,
     redelivered: bool,
@@ -107,9 +107,7 @@ def decide(  # noqa: PLR0911 - one return a rule, in order
     return GiveBack(delay_s=1.0)
 
 
-def take_over(
-    claim: Claim | None, *, owner: str, writer: str, sha256: str, progress: int
-) -> Claim:
+def take_over(claim: Claim | None, *, owner: str, writer: str, sha256: str, progress: int) -> Claim:
     """Write the claim of the next owner.
 
     progress: items and tokens that exist by now; if it is no more than the last owner began with,

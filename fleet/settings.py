@@ -7,7 +7,9 @@ import msgspec
 
 from fleet.errors import UsageError
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+DAY_S = 86_400
+# Bounded, for an infinity would pass here and fail far away.
+Positive = Annotated[float, msgspec.Meta(gt=0, le=DAY_S)]
 PREFIX = "FLEET_"
 # Read by the parts that need them before any Settings exist.
 ELSEWHERE = frozenset({"FLEET_NATS_SERVER", "FLEET_CACHE", "FLEET_TENANT"})
@@ -32,10 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     checkpoint_items: Annotated[int, msgspec.Meta(ge=1)] = 16
     beat_s: Positive = 1.0
     beat_ttl_s: Positive = 4.0
-    drain_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    drain_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] | None = None
     alive_s: Positive = 30.0
     realtime_deadline_s: Positive = 300.0
-    price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0, le=10_000)] | None = None
     log_format: Literal["text", "json"] = "text"
 
     def __post_init__(self) -> None:
@@ -56,4 +58,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         try:
             return msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise UsageError(f"settings ({PREFIX}* in the environment, and flags): {error}") from error
+            raise UsageError(
+                f"settings ({PREFIX}* in the environment, and flags): {error}"
+            ) from error

@@ -57,6 +57,13 @@ def shown(text: str, *, limit: int = 80) -> str:
     return ascii(cut)
 
 
+def plain(text: str, *, limit: int = 400) -> str:
+    """Make a message that quotes foreign text fit to show: escaped, and cut in its middle."""
+    half = limit // 2
+    cut = text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
+
 def job_stream(tier: Tier) -> str:
     """Name the stream of a tier: `JOBS_BATCH`."""
     return f"JOBS_{tier.upper()}"
@@ -75,7 +82,7 @@ def job_subject(tier: Tier, model: str, tenant: str) -> str:
 def parse_job_subject(subject: str) -> JobSubject:
     """Take a job's subject apart; a literal wildcard can be stored, so every part is checked."""
     parts = subject.split(".")
-    if len(parts) != 4 or parts[0] != "jobs":  # noqa: PLR2004 - jobs, tier, model, tenant
+    if len(parts) != 4 or parts[0] != "jobs":
         raise JobRejected(
             f"subject {shown(subject)} is not jobs.<tier>.<model>.<tenant>", code="invalid_subject"
         )

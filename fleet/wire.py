@@ -6,39 +6,43 @@ error of msgspec's, so `_decode` turns all of them into one typed rejection.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from fleet.errors import JobRejected
-from fleet.job import (
+from fleet.body import (
     CHAT,
     COMPLETIONS,
     EMBEDDINGS,
-    MAX_CUSTOM_ID,
-    MAX_ITEMS,
-    MAX_JOB_BYTES,
     URLS,
-    BadItem,
     Body,
     ChatBody,
     CompletionBody,
     EmbeddingBody,
+)
+from fleet.errors import JobRejected
+from fleet.job import (
+    MAX_CUSTOM_ID,
+    MAX_ITEMS,
+    MAX_JOB_BYTES,
+    BadItem,
     Item,
     Job,
     ResultLine,
     Tier,
     WireError,
 )
-from fleet.subjects import identifier, parse_job_subject, shown
+from fleet.subjects import identifier, parse_job_subject, plain, shown
 
 JOB_ID: Final = "Fleet-Job-Id"
 MSG_ID: Final = "Nats-Msg-Id"
 DEADLINE: Final = "Fleet-Deadline"
 BATCH: Final = "Fleet-Batch"
 TRACEPARENT: Final = "traceparent"
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 # On messages of the result log: the fingerprint of the job, who wrote this message, and what it is.
 SHA256: Final = "Fleet-Sha256"
 WRITER: Final = "Fleet-Writer"
@@ -89,6 +93,8 @@ def decode_envelope(
     given = headers.get(JOB_ID) or headers.get(MSG_ID)
     batch = headers.get(BATCH)
     deadline = headers.get(DEADLINE)
+    # The standard's rule: a broken trace is none, and no reason to refuse the work.
+    trace = headers.get(TRACEPARENT)
     return Envelope(
         id=identifier(given, what="job id") if given else fallback_id(stream, sequence),
         tenant=where.tenant,
@@ -96,8 +102,24 @@ def decode_envelope(
         tier=where.tier,
         batch=identifier(batch, what="batch id") if batch else None,
         deadline=_deadline(deadline) if deadline else None,
-        traceparent=headers.get(TRACEPARENT),
+        traceparent=trace if trace and _TRACE.fullmatch(trace) else None,
     )
+
+
+def job_headers(
+    tenant: str, job: str, *, batch: str | None = None, deadline: float | None = None
+) -> dict[str, str]:
+    """Build a job's headers; deadline in seconds since the epoch.
+
+    The broker tells messages apart by `Nats-Msg-Id` within a whole stream, so it carries the tenant
+    too: equal ids of two tenants are two jobs.
+    """
+    headers = {JOB_ID: identifier(job, what="job id"), MSG_ID: f"{tenant}.{job}"}
+    if batch is not None:
+        headers[BATCH] = identifier(batch, what="batch id")
+    if deadline is not None:
+        headers[DEADLINE] = datetime.fromtimestamp(deadline, UTC).isoformat()
+    return headers
 
 
 def fallback_id(stream: str, sequence: int) -> str:
@@ -234,6 +256,7 @@ def _decode(raw: bytes | msgspec.Raw, type_: type[T], *, path: str = "") -> T:
         raise JobRejected(f"the text is not UTF-8: {error.reason}", code="invalid_json") from error
     except msgspec.ValidationError as error:
         where = f" in `{path}`" if path else ""
-        raise JobRejected(f"{error}{where}", code="invalid_request") from error
+        # The message may quote a field's name, which is foreign.
+        raise JobRejected(f"{plain(str(error))}{where}", code="invalid_request") from error
     except (msgspec.DecodeError, ValueError) as error:
         raise JobRejected(f"not valid JSON: {error}", code="invalid_json") from error
