@@ -6,6 +6,7 @@ are: a job's body is made of the very bytes of the file, never encoded again.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import BinaryIO, Final, Protocol
 
 import msgspec
@@ -40,12 +41,15 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was read once, from its first byte to its last.
 
     sha256: hex digest of its bytes. model: the one that was asked for, else the one that its bodies
-    name, else None. layout: how it is cut into jobs; of no use while there are problems.
+    name, else None. layout: how it is cut into jobs of at most `chunk` items. marks: a short digest
+    of each job's body. Layout and marks are of no use while there are problems.
     """
 
     sha256: str
     model: str | None
+    chunk: int
     layout: Layout
+    marks: tuple[bytes, ...]
     problems: tuple[Problem, ...]
 
 
@@ -62,24 +66,38 @@ def survey(file: BinaryIO, *, model: str | None = None, chunk: int = DEFAULT_CHU
         raise UsageError(f"a chunk of {chunk} items is not possible: choose 1 to {MAX_ITEMS}")
     digest = hashlib.sha256()
     check = _Check(model)
-    layout = layout_of(map(len, pack(check.good(_numbered(file, digest)), count=chunk)))
-    jobs = sum(run.jobs for run in layout)
-    if jobs > MAX_JOBS:
-        raise UsageError(f"the file makes {jobs} jobs, over the limit of {MAX_JOBS}: split it")
-    if not layout and not check.problems:
+    sizes: list[int] = []
+    marks: list[bytes] = []
+    for group in pack(check.good(_numbered(file, digest)), count=chunk):
+        sizes.append(len(group))
+        marks.append(_mark(splice(group)))
+    if len(sizes) > MAX_JOBS:
+        raise UsageError(
+            f"the file makes {len(sizes)} jobs, over the limit of {MAX_JOBS}: split it"
+        )
+    if not sizes and not check.problems:
         check.report(1, "empty_file", "the file holds no request")
     return Survey(
         sha256=digest.hexdigest(),
         model=check.model,
-        layout=layout,
+        chunk=chunk,
+        layout=layout_of(sizes),
+        marks=tuple(marks),
         problems=tuple(sorted(check.problems)),
     )
 
 
-def bodies(file: BinaryIO, *, chunk: int = DEFAULT_CHUNK) -> Iterator[bytes]:
-    """Cut a file without problems into job bodies, in order; `chunk` as for `survey`."""
+def bodies(file: BinaryIO, survey: Survey) -> Iterator[bytes]:
+    """Cut a surveyed file without problems into its job bodies, in order.
+
+    Raises UsageError as soon as the file is not what it was when it was surveyed.
+    """
     lines = (line for _, line in _numbered(file, hashlib.sha256()) if line)
-    return map(splice, pack(lines, count=chunk))
+    cut = map(splice, pack(lines, count=survey.chunk))
+    for body, mark in zip_longest(cut, survey.marks):
+        if body is None or mark != _mark(body):
+            raise UsageError("the file changed while it was read: leave it alone and submit again")
+        yield body
 
 
 def pack(
@@ -105,6 +123,10 @@ def pack(
 def splice(lines: Iterable[bytes]) -> bytes:
     """Make one job body of lines as they are."""
     return _HEAD + b",".join(lines) + _TAIL
+
+
+def _mark(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=8).digest()
 
 
 class _Check:

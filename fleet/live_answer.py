@@ -88,39 +88,45 @@ class LiveAnswer:
 
 
 class _Thread:
-    """The text of one choice so far; `marks` says how long it was at each delta's first token."""
+    """The text of one choice so far."""
 
     def __init__(self) -> None:
         self.text = ""
         self._tokens = 0
-        self._marks = {0: 0}
         self._finished = False
+        self._other = False
 
     def feed(self, delta: TokenDelta) -> TokenDelta | None:
-        mark = self._marks.get(delta.offset)
-        if mark is None:
-            # A gap, or a start within an earlier delta: there is no telling which characters are
-            # new. The deltas after it find no mark either, and the result brings the rest.
+        begin = delta.text_offset
+        if self._other or not 0 <= begin <= len(self.text):
             return None
-        known = self.text[mark:]
-        if not (known.startswith(delta.text) or delta.text.startswith(known)):
+        known = self.text[begin : begin + len(delta.text)]
+        if not delta.text.startswith(known):
+            # Another answer is told by now; none of its later deltas may join on by chance.
+            self._other = True
             return None
-        fresh = delta.text[len(known) :]
+        end = len(self.text)
+        fresh = delta.text[end - begin :]
         token_ids = delta.token_ids[max(0, self._tokens - delta.offset) :]
         finish = None if self._finished else delta.finish_reason
         if not (fresh or token_ids or finish):
             return None
-        offset = self._tokens
+        offset = max(self._tokens, delta.offset)
         self.text += fresh
-        self._tokens += len(token_ids)
-        self._marks.setdefault(self._tokens, len(self.text))
+        self._tokens = offset + len(token_ids)
         self._finished = self._finished or finish is not None
         return msgspec.structs.replace(
-            delta, offset=offset, text=fresh, token_ids=token_ids, finish_reason=finish
+            delta,
+            offset=offset,
+            token_ids=token_ids,
+            text=fresh,
+            text_offset=end,
+            finish_reason=finish,
         )
 
     def rest(self, item: int, choice: Choice) -> TokenDelta | None:
-        fresh = choice.text[len(self.text) :]
+        end = len(self.text)
+        fresh = choice.text[end:]
         if not fresh and self._finished:
             return None
         self.text, self._finished = choice.text, True
@@ -128,7 +134,8 @@ class _Thread:
             item=item,
             choice=choice.index,
             offset=self._tokens,
-            text=fresh,
             token_ids=(),
+            text=fresh,
+            text_offset=end,
             finish_reason=choice.finish_reason,
         )

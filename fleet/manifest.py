@@ -7,12 +7,12 @@ item's place in the file. Everything here is arithmetic on that.
 import re
 from collections.abc import Iterable
 from itertools import accumulate, chain, groupby, repeat
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
 from fleet.errors import UsageError
-from fleet.job import Tier
+from fleet.job import MAX_ITEMS, Tier
 from fleet.subjects import identifier
 
 # Six digits, always: a fixed width keeps `<batch>-<n>` unambiguous and in order when sorted.
@@ -27,8 +27,8 @@ BatchState: TypeAlias = Literal["submitting", "submitted", "cancelling", "cancel
 class Run(msgspec.Struct, frozen=True, array_like=True):
     """So many jobs in a row with so many items each."""
 
-    jobs: int
-    items: int
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=MAX_JOBS)]
+    items: Annotated[int, msgspec.Meta(ge=1, le=MAX_ITEMS)]
 
 
 Layout: TypeAlias = tuple[Run, ...]
@@ -42,7 +42,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     layout: how many items each job holds, in the order of the file. submitted_jobs: jobs known to
     be in the queue; at most one more group of jobs may be there. created_at, deadline: seconds
     since the epoch. completion_window_s: None for no deadline. state: what producers asked for;
-    whether the batch is complete is for its results to say.
+    whether the batch is complete is for its results to say. writer: a random token of the process
+    that submits, so that of two at the same batch only the later one goes on.
     """
 
     id: str
@@ -56,7 +57,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     completion_window_s: float | None = None
     state: BatchState = "submitting"
     submitted_jobs: int = 0
+    writer: str = ""
     version: int = 1
+
+    def __post_init__(self) -> None:
+        # What is stored may be forged, and work is planned by the layout.
+        if not 0 <= self.submitted_jobs <= self.jobs <= MAX_JOBS:
+            raise ValueError(f"{self.submitted_jobs} of {self.jobs} jobs make no sense")
 
     @property
     def jobs(self) -> int:

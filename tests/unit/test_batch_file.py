@@ -86,7 +86,7 @@ def test_blank_lines_are_skipped_but_counted() -> None:
 def test_windows_line_ends_are_fine() -> None:
     content = line("a") + b"\r\n" + line("b") + b"\r\n"
     assert survey(io.BytesIO(content)).problems == ()
-    (body,) = bodies(io.BytesIO(content))
+    (body,) = bodies(io.BytesIO(content), survey(io.BytesIO(content)))
     assert body == b'{"requests":[' + line("a") + b"," + line("b") + b"]}"
 
 
@@ -157,5 +157,14 @@ def test_a_chunk_size_out_of_range_is_a_usage_error(chunk: int) -> None:
 
 def test_lines_travel_byte_for_byte() -> None:
     odd = b'{ "custom_id":"a" ,"url":"\\/v1/embeddings","body":{"input":"\\u00e9 \xc3\xa9"} }'
-    (body,) = bodies(io.BytesIO(odd))
+    (body,) = bodies(io.BytesIO(odd), surveyed(odd))
     assert odd in body
+
+
+@pytest.mark.parametrize(
+    "now", [[line("a"), line("x"), line("c")], [line("a")], [line(i) for i in "abcd"]]
+)
+def test_a_file_that_changed_since_its_survey_is_noticed(now: list[bytes]) -> None:
+    before = surveyed(line("a"), line("b"), line("c"), chunk=1)
+    with pytest.raises(UsageError, match="changed"):
+        list(bodies(io.BytesIO(b"\n".join(now)), before))

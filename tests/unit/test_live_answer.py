@@ -1,5 +1,6 @@
 """Whatever happens to the token stream, the reader sees the answer once and whole."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ def delta(first: int, last: int, *, finish: str | None = None, item: int = 0) ->
         item=item,
         offset=first,
         text="".join(TOKENS[first:last]),
+        text_offset=len("".join(TOKENS[:first])),
         token_ids=tuple(range(first, last)),
         finish_reason=finish,
     )
@@ -55,13 +57,15 @@ def test_a_repeated_delta_is_dropped() -> None:
 
 def test_a_delta_that_begins_earlier_gives_only_what_is_new() -> None:
     answer = LiveAnswer()
+    answer.feed(delta(0, 3))
+    assert answer.feed(delta(1, 5)) == delta(3, 5)
+
+
+def test_an_answer_that_is_told_again_from_its_beginning_goes_on_after_a_gap() -> None:
+    answer = LiveAnswer()
     answer.feed(delta(0, 2))
-    answer.feed(delta(2, 3))
-    assert answer.feed(delta(2, 5)) == msg(offset=3, text="blue", token_ids=(3, 4))
-
-
-def msg(*, offset: int, text: str, token_ids: tuple[int, ...]) -> TokenDelta:
-    return TokenDelta(item=0, offset=offset, text=text, token_ids=token_ids)
+    assert answer.feed(delta(4, 5)) is None
+    assert answer.feed(delta(0, 6)) == delta(2, 6)
 
 
 def test_after_a_gap_the_result_brings_the_rest() -> None:
@@ -74,7 +78,7 @@ def test_without_a_token_stream_the_result_brings_everything() -> None:
 
 def test_a_repeated_end_is_dropped() -> None:
     answer = LiveAnswer()
-    end = TokenDelta(item=0, offset=2, text="!", token_ids=(), finish_reason="stop")
+    end = msgspec.structs.replace(delta(2, 2, finish="stop"), text="!")
     answer.feed(delta(0, 2))
     assert answer.feed(end) == end
     assert answer.feed(end) is None
@@ -89,8 +93,9 @@ def test_items_and_choices_are_joined_apart() -> None:
 def test_an_answer_that_was_started_again_and_differs_is_said_and_not_mixed() -> None:
     answer = LiveAnswer()
     answer.feed(delta(0, 2))
-    other = msg(offset=0, text="A sea is wet", token_ids=(9, 8, 7))
+    other = TokenDelta(item=0, offset=0, text="A sea is wet", token_ids=(9, 8, 7))
     assert answer.feed(other) is None
+    assert answer.feed(delta(2, 3)) is None
     with pytest.raises(JobFailed, match="take the result"):
         list(answer.rest([result("A sea is wet.")]))
 

@@ -1,0 +1,70 @@
+"""The two files of a finished batch, in OpenAI's format and in the order of the input."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from fleet.job import Response, ResultLine, WireError
+
+
+class _PlainLine(msgspec.Struct, frozen=True):
+    id: str
+    custom_id: str | None
+    response: Response | None
+    error: WireError | None
+
+
+class Files(msgspec.Struct, frozen=True):
+    """Where the answers of a batch lie, and its errors."""
+
+    output: Path
+    errors: Path
+
+
+class Writer:
+    """Takes result lines in order and puts each where it belongs."""
+
+    def __init__(self, output: BinaryIO, errors: BinaryIO, *, with_fleet: bool) -> None:
+        self._output = output
+        self._errors = errors
+        self._with_fleet = with_fleet
+
+    def add(self, line: ResultLine) -> None:
+        """Append one line to the output file, or to that of the errors."""
+        plain = _PlainLine(line.id, line.custom_id, line.response, line.error)
+        encoded = msgspec.json.encode(line if self._with_fleet else plain)
+        file = self._output if line.error is None else self._errors
+        file.write(encoded + b"\n")
+
+
+def files_of(batch: str, folder: Path) -> Files:
+    """Name the files of a batch, whose id was checked, in a folder that the user chose."""
+    return Files(folder / f"{batch}_output.jsonl", folder / f"{batch}_errors.jsonl")
+
+
+@contextmanager
+def writing(files: Files, *, with_fleet: bool = False) -> Iterator[Writer]:
+    """Give a writer; both files appear whole at the end, or not at all if anything is raised.
+
+    with_fleet: write our own fields too: how each item was served, and `usage`.
+    """
+    with _replacing(files.output) as output, _replacing(files.errors) as errors:
+        yield Writer(output, errors, with_fleet=with_fleet)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
