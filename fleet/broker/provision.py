@@ -65,14 +65,19 @@ async def drift(
 
 
 async def served_models(connection: Connection) -> tuple[str, ...]:
-    """Name the models that have durables, sorted."""
+    """Name the models that have durables, sorted; none where the streams are missing."""
     models: set[str] = set()
     for tier in Tier:
         prefix = durable(tier, "")
         path = f"CONSUMER.NAMES.{job_stream(tier)}"
-        async for name in _names(connection, path, "consumers"):
-            if name.startswith(prefix) and TOKEN.fullmatch(name.removeprefix(prefix)):
-                models.add(name.removeprefix(prefix))
+        try:
+            names = [name async for name in _names(connection, path, "consumers")]
+        except ApiError as error:
+            if error.err_code not in NOT_FOUND:
+                raise
+            continue
+        found = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+        models.update(filter(TOKEN.fullmatch, found))
     return tuple(sorted(models))
 
 

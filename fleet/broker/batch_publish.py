@@ -1,0 +1,84 @@
+"""Atomic batches (ADR-50): up to a thousand messages of one stream, stored all or none."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from fleet.broker.connection import ApiError, Connection, Receipt
+from fleet.errors import BrokerUnreachable, UsageError
+
+Outgoing: TypeAlias = tuple[str, bytes, Mapping[str, str]]
+
+MAX_MESSAGES: Final = 1000
+BATCH_ID: Final = "Nats-Batch-Id"
+BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
+BATCH_COMMIT: Final = "Nats-Batch-Commit"
+# Every so many messages we wait for the server, so that no more than these are on the way at once.
+PACE: Final = 50
+
+_REMEDIES: Final[dict[int | None, str]] = {
+    10077: "the queue is full: wait until it has drained, then publish the batch again",
+    10174: "the stream takes no atomic batches: `fleet doctor` names the setting",
+    10176: "messages of it got lost or took over 10 s: publish the batch again",
+    10199: "it is too large: publish at most 1000 messages at once",
+    10201: "it holds an id twice, or one that was published just now: publish only what is new",
+}
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    error: "_Error | None" = None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    description: str = ""
+    err_code: int | None = None
+
+
+async def publish_batch(connection: Connection, messages: Sequence[Outgoing]) -> Receipt:
+    """Publish (subject, payload, headers) messages of one stream as a whole.
+
+    Returns the receipt of the last one; the others have the sequences just before it. Raises
+    UsageError unless there are 1 to MAX_MESSAGES, ApiError when the broker refuses (nothing is
+    stored then), BrokerUnreachable when no answer came: its text says if it may be stored.
+    """
+    if not 1 <= len(messages) <= MAX_MESSAGES:
+        raise UsageError(f"a batch of {len(messages)} messages: publish 1 to {MAX_MESSAGES}")
+    batch = secrets.token_hex(16)
+    try:
+        for sequence, (subject, payload, given) in enumerate(messages[:-1], 1):
+            headers = {**given, BATCH_ID: batch, BATCH_SEQUENCE: str(sequence)}
+            if sequence % PACE == 1:
+                reply = await connection.request(subject, payload, headers=headers)
+                _raise_for(reply.payload)
+            else:
+                await connection.publish(subject, payload, headers=headers)
+    except BrokerUnreachable as error:
+        raise BrokerUnreachable(
+            "no answer within the batch: nothing of it is stored, publish it again"
+        ) from error
+    subject, payload, given = messages[-1]
+    headers = {**given, BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1"}
+    try:
+        return await connection.append(subject, payload, headers=headers)
+    except ApiError as error:
+        raise _refused(str(error), error.err_code) from error
+    except BrokerUnreachable as error:
+        raise BrokerUnreachable(
+            f"no answer to the batch of {len(messages)} messages: it is stored as a whole or not "
+            "at all; publish it again with the same ids"
+        ) from error
+
+
+def _raise_for(payload: bytes) -> None:
+    """Raise what the server says of a message inside the batch; it says nothing if all is well."""
+    if payload and (error := msgspec.json.decode(payload, type=_Reply).error) is not None:
+        raise _refused(error.description, error.err_code)
+
+
+def _refused(description: str, code: int | None) -> ApiError:
+    remedy = _REMEDIES.get(code, "see the message of the broker")
+    return ApiError(
+        f"the batch was refused and nothing of it is stored: {description}; {remedy}", code
+    )

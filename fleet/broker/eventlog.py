@@ -1,0 +1,117 @@
+"""The stream EVENTS: a sink that never blocks the work, and a reader for ledger and timeline."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from fleet.broker.connection import Connection
+from fleet.broker.stored import messages
+from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.events import AnyEvent
+from fleet.subjects import EVENTS, event_subject
+from fleet.wire import MSG_ID
+
+# A node says a handful of things a second: this bridges an outage of many minutes.
+CAPACITY: Final = 4096
+RETRY_S: Final = 1.0
+# A server that restarts refuses for a moment; one that refuses longer will go on refusing.
+REFUSALS: Final = 10
+FLUSH_S: Final = 5.0
+
+log = logging.getLogger(__name__)
+_decoder = msgspec.json.Decoder(AnyEvent)
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event and its place in the stream."""
+
+    sequence: int
+    event: AnyEvent
+
+
+class EventLog:
+    """`async with EventLog(connection) as log`: call `log.emit` and go on; order is kept.
+
+    A full queue or a broker that refuses drops events, counted in `dropped`. Leaving the block
+    writes what is queued, for at most FLUSH_S seconds. Call `emit` on the event loop's thread.
+    """
+
+    def __init__(self, connection: Connection, *, capacity: int = CAPACITY) -> None:
+        self._connection = connection
+        self._queue: asyncio.Queue[AnyEvent] = asyncio.Queue(capacity)
+        self._group = asyncio.TaskGroup()
+        self._unwritten = 0
+        self.dropped = 0
+
+    def emit(self, event: AnyEvent) -> None:
+        """Queue an event; never blocks and never raises."""
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self.dropped += 1
+        else:
+            self._unwritten += 1
+
+    async def read(self, after: int = 0) -> AsyncIterator[Recorded]:
+        """Yield what is stored behind sequence `after`, then end; unknown kinds are left out."""
+        async for stored in messages(self._connection, EVENTS, "events.>", after=after):
+            try:
+                event = _decoder.decode(stored.payload)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                continue
+            yield Recorded(stored.sequence, event)
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        self._writer = self._group.create_task(self._write(), name="event-log")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._queue.join()
+        except TimeoutError:
+            self.dropped += self._unwritten
+            log.warning("events were not written before the end", extra={"count": self.dropped})
+        finally:
+            self._writer.cancel()
+            # The group hears nothing of the body's error, which so leaves as it is and in no group.
+            await self._group.__aexit__(None, None, None)
+
+    async def _write(self) -> None:
+        while True:
+            event = await self._queue.get()
+            await self._append(event)
+            self._unwritten -= 1
+            self._queue.task_done()
+
+    async def _append(self, event: AnyEvent) -> None:
+        kind = str(type(event).__struct_config__.tag)
+        subject, payload = event_subject(kind, event.node), msgspec.json.encode(event)
+        # Within the stream's duplicate window, so an event whose answer was lost is not doubled.
+        headers = {MSG_ID: secrets.token_hex(12)}
+        refusals = 0
+        while True:
+            try:
+                await self._connection.append(subject, payload, headers=headers)
+            except BrokerUnreachable:
+                pass
+            except BrokerRefused as error:
+                refusals += 1
+                if refusals == REFUSALS:
+                    self.dropped += 1
+                    log.warning("an event was refused", extra={"kind": kind, "cause": str(error)})
+                    return
+            else:
+                return
+            await asyncio.sleep(RETRY_S)
