@@ -1,0 +1,328 @@
+"""The door to vLLM: AsyncLLM behind the Engine protocol. Importing this module imports no vLLM.
+
+vLLM computes in a child process, the core. It is started from a thread of its own, which lives as
+long as the engine: the kernel ends the core together with the thread that started it.
+"""
+
+import asyncio
+import copy
+import dataclasses
+import itertools
+import multiprocessing
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from consumers.engine import EngineFacts, Rendered, Sampling, Step
+from consumers.engine_settings import VllmSettings, environment
+from consumers.vllm_params import (
+    check_schema,
+    engine_args,
+    finish_of,
+    logprobs_of,
+    sampling_args,
+    structured_args,
+)
+from consumers.vllm_text import Renderer
+from fleet.errors import EngineDead, JobRejected, UsageError
+from fleet.job import Item
+
+BEAT_S = 1.0
+# How long one question to the core may stay open before the next one is asked.
+ANSWER_S = 5.0
+# vLLM asks its core to end, waits, then kills it; what is left after this is killed by us.
+CLOSE_S = 10.0
+MAX_REASON = 500
+
+
+class VllmEngine:
+    """vLLM with one model. Made by `start`."""
+
+    def __init__(
+        self,
+        llm: Any,
+        *,
+        settings: VllmSettings,
+        version: str,
+        thread: ThreadPoolExecutor,
+        children: Sequence[BaseProcess],
+    ) -> None:
+        self._llm = llm
+        self._thread = thread
+        self._children = children
+        self._hang_s = settings.hang_s
+        self._numbers = itertools.count()
+        self._tokenizer = llm.get_tokenizer()
+        self._vocabulary = llm.model_config.get_vocab_size()
+        self._alive_at = time.monotonic()
+        self.end_token_ids = _end_token_ids(llm, self._tokenizer)
+        self.facts = _facts(llm, settings, version)
+        self._renderer = Renderer(
+            # A tokenizer of its own, since it runs in the thread while this one decodes.
+            copy.deepcopy(self._tokenizer),
+            context_tokens=self.facts.context_tokens,
+            vocabulary=self._vocabulary,
+            embeds=self.facts.embeds,
+        )
+
+    @property
+    def alive_at(self) -> float:
+        """When the core last gave tokens or answered a question, by time.monotonic()."""
+        return self._alive_at
+
+    async def render(self, items: Sequence[Item]) -> list[Rendered | JobRejected]:
+        """Apply the chat template and tokenize, off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._renderer.render, items)
+
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int
+    ) -> AsyncGenerator[Step, None]:
+        """Yield new tokens as they come; see the protocol."""
+        with _translated():
+            outputs = self._llm.generate(
+                {"type": "token", "prompt_token_ids": list(prompt_ids)},
+                _params(sampling),
+                self._unique(request_id),
+                priority=priority,
+            )
+            async with aclosing(outputs):
+                async for output in outputs:
+                    self._alive_at = time.monotonic()
+                    step = _step(output.outputs[0], sampling.logprobs)
+                    if step.token_ids or step.finish:
+                        yield step
+
+    async def embed(
+        self, prompt_ids: Sequence[int], *, request_id: str, priority: int
+    ) -> list[float]:
+        """Return the embedding of one text."""
+        from vllm import PoolingParams
+
+        with _translated():
+            outputs = self._llm.encode(
+                {"type": "token", "prompt_token_ids": list(prompt_ids)},
+                PoolingParams(task="embed"),
+                self._unique(request_id),
+                priority=priority,
+            )
+            async with aclosing(outputs):
+                async for output in outputs:
+                    self._alive_at = time.monotonic()
+                    if output.finished:
+                        return [float(x) for x in output.outputs.data]
+        raise EngineDead("the engine ended an embedding without an answer")
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Turn ids into text without special tokens."""
+        text: str = self._tokenizer.decode(
+            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def token_text(self, token_id: int) -> str:
+        """Show one token, special ones too."""
+        text: str = self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+        return text
+
+    async def watch(self) -> None:
+        """Ask the core for a sign of life for ever. Raises EngineDead when it is gone or hangs.
+
+        The question goes through the loop that computes, so a core that is stopped or stuck does
+        not answer, whether or not it has requests.
+        """
+        while True:
+            with _translated(), suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    await self._llm.is_paused()
+                    self._alive_at = time.monotonic()
+            silent_s = time.monotonic() - self._alive_at
+            if silent_s > self._hang_s:
+                raise EngineDead(
+                    f"the engine core gave no sign of life for {silent_s:.0f} s: start the "
+                    "consumer again; if it happens often, raise hang_s or lower max_num_seqs"
+                )
+            await asyncio.sleep(BEAT_S)
+
+    async def close(self) -> None:
+        """End the core; kill what of it is left after CLOSE_S seconds."""
+        loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await loop.run_in_executor(self._thread, self._llm.shutdown)
+        _kill(self._children)
+        self._thread.shutdown(wait=False)
+        # Its destructor would fail noisily once the interpreter is half gone.
+        self._llm = None
+
+    def _unique(self, request_id: str) -> str:
+        # vLLM takes two live requests of one name without a word.
+        return f"{request_id}~{next(self._numbers)}"
+
+
+@asynccontextmanager
+async def start(settings: VllmSettings) -> AsyncIterator[VllmEngine]:
+    """Load the model and run the engine for as long as the body.
+
+    Raises UsageError for settings or an installation that cannot work, and EngineDead when the
+    core does not come up. While the body runs a dead or hung engine cancels it and leaves as
+    EngineDead in an exception group.
+    """
+    os.environ.update(environment(settings))
+    before = multiprocessing.active_children()
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm")
+    try:
+        loop = asyncio.get_running_loop()
+        engine = await loop.run_in_executor(thread, _build, settings, thread)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(engine.watch(), name="vllm-watch")
+                yield engine
+                watch.cancel()
+        finally:
+            await engine.close()
+    finally:
+        _kill([child for child in multiprocessing.active_children() if child not in before])
+        thread.shutdown(wait=False)
+
+
+def _build(settings: VllmSettings, thread: ThreadPoolExecutor) -> VllmEngine:
+    """Import vLLM, load the model and start the core. Takes seconds to minutes."""
+    vllm = _import_vllm(settings)
+    known = {field.name: field.type for field in dataclasses.fields(vllm.AsyncEngineArgs)}
+    before = multiprocessing.active_children()
+    try:
+        args = vllm.AsyncEngineArgs(**engine_args(settings, known))
+        config = args.create_engine_config()
+    except (ValueError, OSError, TypeError, LookupError, vllm.exceptions.VLLMError) as error:
+        raise UsageError(
+            f"vLLM cannot serve {settings.model_path} with these settings: {_reason(error)}"
+        ) from error
+    try:
+        llm = vllm.AsyncLLMEngine.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
+    except (RuntimeError, ValueError, OSError, vllm.exceptions.VLLMError) as error:
+        raise EngineDead(
+            f"the engine did not come up with {settings.model_path}: {_reason(error)}. Its output "
+            "above says why; if memory is short, lower max_model_len, max_num_seqs or "
+            "kv_cache_memory_bytes"
+        ) from error
+    return VllmEngine(
+        llm,
+        settings=settings,
+        version=vllm.__version__,
+        thread=thread,
+        children=[child for child in multiprocessing.active_children() if child not in before],
+    )
+
+
+def _import_vllm(settings: VllmSettings) -> Any:
+    try:
+        import vllm
+        import vllm.exceptions
+        from vllm.platforms import current_platform
+    except (ImportError, OSError, RuntimeError) as error:
+        raise UsageError(
+            f"vLLM does not load: {_reason(error)}; `fleet setup` installs what it needs"
+        ) from error
+    if current_platform.is_cpu() != settings.on_cpu:
+        built = "a CPU" if current_platform.is_cpu() else "a GPU"
+        raise UsageError(
+            f"the vLLM that is installed is built for {built}: run `fleet setup` on this machine "
+            "for the right one, or choose the device it was built for"
+        )
+    return vllm
+
+
+def _facts(llm: Any, settings: VllmSettings, version: str) -> EngineFacts:
+    model = llm.model_config
+    dtype = str(model.dtype).removeprefix("torch.")
+    return EngineFacts(
+        name="vllm",
+        version=version,
+        model=settings.served_model,
+        dtype=dtype,
+        context_tokens=model.max_model_len,
+        slots=llm.vllm_config.scheduler_config.max_num_seqs,
+        # Measured on CPUs; a GPU's kernels sum in an order that depends on the batch.
+        exact=dtype == "float32" and model.quantization is None and settings.on_cpu,
+        embeds=settings.task == "embed",
+    )
+
+
+def _end_token_ids(llm: Any, tokenizer: Any) -> frozenset[int]:
+    """Collect the tokenizer's end token and those that the model's generation config adds."""
+    config = llm.model_config.try_get_generation_config() or {}
+    ids = config.get("eos_token_id")
+    more = [ids] if isinstance(ids, int) else ids or []
+    return frozenset(i for i in (tokenizer.eos_token_id, *more) if i is not None)
+
+
+def _params(sampling: Sampling) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    structured = None
+    if sampling.json_schema is not None:
+        check_schema(sampling.json_schema)
+        structured = StructuredOutputsParams(**structured_args(sampling.json_schema))
+    return SamplingParams(
+        **sampling_args(sampling),
+        structured_outputs=structured,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _step(output: Any, logprobs: int | None) -> Step:
+    ids = tuple(output.token_ids)
+    finish = finish_of(output.finish_reason)
+    if logprobs is None:
+        return Step(token_ids=ids, finish=finish)
+    return Step(token_ids=ids, logprobs=logprobs_of(ids, output.logprobs, logprobs), finish=finish)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn vLLM's errors into ours."""
+    from vllm.exceptions import VLLMClientError
+    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineDead(
+            "the engine core is gone: start the consumer again; its output above says why"
+        ) from error
+    except EngineGenerateError as error:
+        # vLLM wraps what it did not foresee. A bad value is the request's fault all the same.
+        cause = error.__cause__ or error
+        if isinstance(cause, (ValueError, TypeError)):
+            raise _refused(cause) from error
+        raise EngineDead(
+            f"the engine failed: {_reason(cause)}; start the consumer again"
+        ) from error
+    except (VLLMClientError, ValueError, TypeError) as error:
+        raise _refused(error) from error
+
+
+def _refused(error: BaseException) -> JobRejected:
+    return JobRejected(
+        f"the engine refuses this request: {_reason(error)}; change it and send it again",
+        code="engine_refused",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """Keep the first line of what a library says, which may quote a whole request."""
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return first if len(first) <= MAX_REASON else first[:MAX_REASON] + "..."
+
+
+def _kill(children: Sequence[BaseProcess]) -> None:
+    for child in children:
+        if child.is_alive():
+            child.kill()
+            child.join(1.0)

@@ -1,0 +1,193 @@
+"""Between our words and vLLM's. Pure: vLLM itself is not imported here."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, get_args
+
+import msgspec
+
+from consumers.engine import FinishReason, Logprob, Sampling
+from consumers.engine_settings import (
+    CPU_BLOCK_TOKENS,
+    CPU_CONTEXT_TOKENS,
+    CPU_KV_CACHE_BYTES,
+    CPU_SLOTS,
+    VllmSettings,
+)
+from fleet.errors import EngineDead, JobRejected, UsageError
+
+EngineArg: TypeAlias = Any
+MAX_SCHEMA_CHARS = 65_536
+MAX_REPETITION = 4096
+_REPETITIONS = frozenset(
+    {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}
+)
+
+
+class TokenLogprob(Protocol):
+    """A log probability as vLLM gives it."""
+
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def rank(self) -> int | None: ...
+
+
+def engine_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[str, EngineArg]:
+    """Return the keyword arguments of vLLM's engine.
+
+    fields: the names that this version of vLLM knows, and their types. Raises UsageError.
+    """
+    args: dict[str, EngineArg] = {
+        "model": settings.model_path,
+        "served_model_name": settings.served_model,
+        "runner": "pooling" if settings.task == "embed" else "generate",
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "seed": settings.seed,
+        "trust_remote_code": False,
+        "scheduling_policy": "priority",
+        "worker_extension_cls": "consumers.pdeath.DieWithParent",
+        "disable_log_stats": True,
+    }
+    if settings.on_cpu:
+        args |= {
+            "dtype": "float32",
+            "max_num_seqs": CPU_SLOTS,
+            # Without a size vLLM wants nearly all memory of the machine, and fails.
+            "kv_cache_memory_bytes": CPU_KV_CACHE_BYTES,
+            "block_size": CPU_BLOCK_TOKENS,
+            # Compiling takes a minute at every start and gains little here.
+            "enforce_eager": True,
+        }
+        if settings.task == "generate":
+            args["max_model_len"] = CPU_CONTEXT_TOKENS
+    if settings.task == "generate":
+        # With "auto" the first request would settle the backend for all that follow.
+        args["structured_outputs_config"] = {"backend": "xgrammar"}
+    named = {
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "kv_cache_memory_bytes": settings.kv_cache_memory_bytes,
+    }
+    args |= {name: value for name, value in named.items() if value is not None}
+    return args | {name: _typed(name, text, fields) for name, text in settings.engine_args.items()}
+
+
+def sampling_args(sampling: Sampling) -> dict[str, Any]:
+    """Return the keyword arguments of vLLM's SamplingParams, but for structured output."""
+    return {
+        "max_tokens": sampling.max_tokens,
+        "min_tokens": sampling.min_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": max(0, sampling.top_k),
+        "min_p": sampling.min_p,
+        "seed": sampling.seed,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "repetition_penalty": sampling.repetition_penalty,
+        "ignore_eos": sampling.ignore_eos,
+        "logprobs": sampling.logprobs,
+        # Text is made and stop strings are matched by the runner.
+        "detokenize": False,
+    }
+
+
+def structured_args(schema: str) -> dict[str, Any]:
+    """Return the keyword arguments of vLLM's StructuredOutputsParams."""
+    return {"json_object": True} if schema == "{}" else {"json": schema}
+
+
+def check_schema(schema: str) -> None:
+    """Raise JobRejected for a schema that would cost more than it can be worth.
+
+    Grammars unroll repetitions, so a bound of a billion in thirty bytes takes the memory of all.
+    """
+    if len(schema) > MAX_SCHEMA_CHARS:
+        raise JobRejected(
+            f"the JSON schema has {len(schema)} characters, over the limit of {MAX_SCHEMA_CHARS}: "
+            "use a smaller one",
+            code="invalid_schema",
+        )
+    largest = max(_bounds(msgspec.json.decode(schema)), default=0)
+    if largest > MAX_REPETITION:
+        raise JobRejected(
+            f"the JSON schema bounds a length by {largest}, over the limit of {MAX_REPETITION}: "
+            "leave that bound out, max_tokens ends the answer anyway",
+            code="invalid_schema",
+        )
+
+
+def finish_of(reason: str | None) -> FinishReason | None:
+    """Translate vLLM's finish reason.
+
+    Raises EngineDead for an abort, since our own aborts are never read to their end, and
+    JobRejected for an error that vLLM keeps to the one request, such as a grammar that it cannot
+    compile.
+    """
+    match reason:
+        case None:
+            return None
+        case "stop" | "repetition":
+            return "stop"
+        case "length":
+            return "length"
+        case "abort":
+            raise EngineDead("the engine aborted a request that nobody asked it to: it is ending")
+        case _:
+            raise JobRejected(
+                f"the engine gave this request up ({ascii(reason)}) and serves others on: "
+                "simplify `response_format` if there is one",
+                code="engine_refused",
+            )
+
+
+def logprobs_of(
+    token_ids: Sequence[int], positions: Sequence[Mapping[int, TokenLogprob]] | None, count: int
+) -> tuple[tuple[Logprob, ...], ...]:
+    """Order each position: the chosen token first, then the `count` likeliest, by rank."""
+    return tuple(
+        (_logprob(chosen, entries[chosen]), *_likeliest(entries, count))
+        for chosen, entries in zip(token_ids, positions or (), strict=True)
+    )
+
+
+def _bounds(node: object) -> Iterator[int]:
+    """Find every bound on a length, wherever in a schema it stands."""
+    stack = [node]
+    while stack:
+        match stack.pop():
+            case dict() as fields:
+                yield from (
+                    value
+                    for name, value in fields.items()
+                    if name in _REPETITIONS and isinstance(value, int)
+                )
+                stack.extend(fields.values())
+            case list() as values:
+                stack.extend(values)
+
+
+def _likeliest(entries: Mapping[int, TokenLogprob], count: int) -> list[Logprob]:
+    ranked = sorted(entries, key=lambda i: entries[i].rank or len(entries) + 1)
+    return [_logprob(i, entries[i]) for i in ranked[:count]]
+
+
+def _logprob(token_id: int, entry: TokenLogprob) -> Logprob:
+    return Logprob(token_id, entry.logprob, entry.rank)
+
+
+def _typed(name: str, text: str, fields: Mapping[str, object]) -> EngineArg:
+    """Read a value as JSON, or as the text it is where that is no JSON or text is wanted."""
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see vLLM's engine arguments"
+        raise UsageError(f"--engine-arg {name}: this vLLM has no such argument; {hint}")
+    wanted = fields[name]
+    if wanted is str or set(get_args(wanted)) == {str, type(None)}:
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
