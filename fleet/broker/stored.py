@@ -14,8 +14,9 @@ from fleet.subjects import shown
 
 # A page fits well into the server's pending limit for one client (64 MiB), and into our memory.
 PAGE_MESSAGES: Final = 256
-PAGE_BYTES: Final = 8 * MIB
-PAGE_WAIT_S: Final = 10.0
+PAGE_BYTES: Final = 4 * MIB
+# How long the server may be silent within a page; a slow line is no silence.
+SILENCE_S: Final = 5.0
 
 _END_OF_PAGE, _NOT_FOUND, _NO_RESPONDERS = "204", "404", "503"
 
@@ -76,24 +77,38 @@ async def _page(
     page: list[Stored] = []
     subscription = await connection.subscribe(inbox, arrived.put_nowait)
     try:
-        async with asyncio.timeout(PAGE_WAIT_S):
-            await connection.publish(
-                f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(query), reply=inbox
-            )
-            while (reply := await arrived.get()).status is None:
-                page.append(_stored(reply))
-    except TimeoutError as error:
-        raise BrokerUnreachable(
-            f"reading {subject} from {stream} stopped after {len(page)} messages of a page: "
-            "check the connection and the right to use $JS.API.DIRECT.GET, then read again"
-        ) from error
+        await connection.publish(
+            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(query), reply=inbox
+        )
+        while (reply := await _next(arrived, stream)).status is None:
+            _check_gap(reply, page, stream)
+            page.append(_stored(reply))
     finally:
         await subscription.unsubscribe()
     if reply.status == _NOT_FOUND:
         return page, False
     if reply.status != _END_OF_PAGE:
         raise _refused(stream, reply)
+    _check_gap(reply, page, stream)
     return page, int(reply.headers["Nats-Num-Pending"]) > 0
+
+
+async def _next(arrived: asyncio.Queue[Message], stream: str) -> Message:
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            return await arrived.get()
+    except TimeoutError as error:
+        raise BrokerUnreachable(
+            f"reading from {stream} stopped in the middle: check the connection and the right to "
+            "use $JS.API.DIRECT.GET, then read again"
+        ) from error
+
+
+def _check_gap(reply: Message, page: list[Stored], stream: str) -> None:
+    """Compare what the server says it sent before with what came: a full buffer loses messages."""
+    before = page[-1].sequence if page else 0
+    if int(reply.headers["Nats-Last-Sequence"]) != before:
+        raise BrokerUnreachable(f"a part of {stream} got lost on its way to us: read again")
 
 
 def _stored(reply: Message) -> Stored:

@@ -1,0 +1,144 @@
+"""`fleet doctor`: is the broker fit for the fleet?"""
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from fleet.cli import options
+
+if TYPE_CHECKING:
+    from fleet.broker.connection import Connection
+    from fleet.cli.checks import Report, SyncConfig
+
+MONITOR_S: Final = 5.0
+MAX_VARZ_BYTES: Final = 4 * 1024 * 1024
+
+
+@click.command(name="doctor")
+@click.option(
+    "--model",
+    "models",
+    metavar="NAME",
+    multiple=True,
+    help="A model that should be served. Without it: all that have durables.",
+)
+@click.option(
+    "--ack-wait",
+    "ack_wait_s",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="FLEET_ACK_WAIT_S",
+    show_envvar=True,
+    default=10.0,
+    show_default=True,
+    help="The ack wait in seconds that the durables should have.",
+)
+@click.option(
+    "--monitor",
+    metavar="URL",
+    help="The server's monitoring address, such as http://127.0.0.1:8222, to see its sync setting.",
+)
+@options.as_json
+@options.nats
+@click.pass_context
+def command(
+    context: click.Context,
+    *,
+    models: tuple[str, ...],
+    ack_wait_s: float,
+    monitor: str | None,
+    as_json: bool,
+    nats: str | None,
+) -> None:
+    """Check the broker: version, JetStream, streams and durables, sync setting, clock.
+
+    Prints one line a check: ok, failed or unknown, what was found, and the remedy. Changes nothing.
+    Exit code 1 if a check failed; unknown is no failure.
+
+    \b
+    JSON: {"ok": bool, "origin": where the address came from,
+           "checks": [{"name", "state": "ok" | "failed" | "unknown", "detail", "remedy"}]}
+    """  # noqa: D301 - \b keeps click from joining the lines
+    report = options.run(_examine(models, ack_wait_s=ack_wait_s, monitor=monitor, url=nats))
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        for check in report.checks:
+            remedy = f" -> {check.remedy}" if check.remedy else ""
+            click.echo(f"{check.state:7} {check.name}: {check.detail}{remedy}")
+    context.exit(0 if report.ok else 1)
+
+
+async def _examine(
+    models: tuple[str, ...], *, ack_wait_s: float, monitor: str | None, url: str | None
+) -> "Report":
+    from fleet.broker.connection import connect  # noqa: PLC0415 - loaded when the command runs
+    from fleet.broker.context import find_target  # noqa: PLC0415
+    from fleet.broker.provision import drift, served_models  # noqa: PLC0415
+    from fleet.cli import checks  # noqa: PLC0415
+
+    sync = None if monitor is None else await asyncio.to_thread(_sync_config, monitor)
+    target = find_target(url, os.environ)
+    async with connect(target, name="fleet-doctor") as connection:
+        served = models or await served_models(connection)
+        drifts = await drift(connection, served, ack_wait_s)
+        api = (await connection.api("INFO")).get("api")
+        verdicts = [
+            checks.check_version(connection.server_version),
+            checks.check_api_level(api.get("level") if isinstance(api, dict) else None),
+            *checks.check_topology(drifts, served),
+            checks.check_sync(sync, replicas=await _replicas(connection)),
+            checks.check_clock(await _clock_ahead_s(connection)),
+        ]
+    failed = any(check.state == "failed" for check in verdicts)
+    return checks.Report(ok=not failed, origin=target.origin, checks=verdicts)
+
+
+async def _clock_ahead_s(connection: "Connection") -> float | None:
+    """Measure how far our clock is ahead of the server's; None where there is no stream to ask."""
+    from fleet.broker.clock import server_time  # noqa: PLC0415
+    from fleet.errors import BrokerRefused  # noqa: PLC0415
+    from fleet.subjects import RESULTS  # noqa: PLC0415
+
+    asked = time.time()
+    try:
+        server = await server_time(connection, RESULTS)
+    except BrokerRefused:
+        return None
+    return (asked + time.time()) / 2 - server
+
+
+async def _replicas(connection: "Connection") -> int:
+    """Read how many servers keep the results; 1 where the stream is missing."""
+    from fleet.broker.connection import ApiError  # noqa: PLC0415
+    from fleet.subjects import RESULTS  # noqa: PLC0415
+
+    try:
+        config = (await connection.api(f"STREAM.INFO.{RESULTS}")).get("config")
+    except ApiError:
+        return 1
+    return int(config.get("num_replicas", 1)) if isinstance(config, dict) else 1
+
+
+def _sync_config(monitor: str) -> "SyncConfig":
+    """Read the sync setting from `/varz`. Raises UsageError, BrokerUnreachable."""
+    from urllib.error import URLError  # noqa: PLC0415
+    from urllib.request import urlopen  # noqa: PLC0415
+
+    from fleet.cli.checks import Varz  # noqa: PLC0415
+    from fleet.errors import BrokerUnreachable, UsageError  # noqa: PLC0415
+
+    if not monitor.startswith(("http://", "https://")):
+        raise UsageError(f"--monitor {monitor!r} is no http address such as http://127.0.0.1:8222")
+    address = f"{monitor.rstrip('/')}/varz"
+    try:
+        with urlopen(address, timeout=MONITOR_S) as reply:  # noqa: S310 - http only, see above
+            varz = msgspec.json.decode(reply.read(MAX_VARZ_BYTES), type=Varz)
+    except (URLError, OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        raise BrokerUnreachable(
+            f"the monitor {address} gave no answer ({error}): check --monitor, or leave it out"
+        ) from error
+    return varz.jetstream.config

@@ -1,0 +1,48 @@
+"""`fleet init`: create streams, buckets and durables."""
+
+import click
+
+from fleet.cli import options
+
+
+@click.command(name="init")
+@click.option(
+    "--model",
+    "models",
+    metavar="NAME",
+    multiple=True,
+    required=True,
+    help="A model's served name, such as `smollm2`. May be given several times.",
+)
+@click.option(
+    "--ack-wait",
+    "ack_wait_s",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="FLEET_ACK_WAIT_S",
+    show_envvar=True,
+    default=10.0,
+    show_default=True,
+    help="Seconds after which a silent consumer's jobs go to another one.",
+)
+@options.nats
+def command(models: tuple[str, ...], ack_wait_s: float, nats: str | None) -> None:
+    """Create what the fleet needs at the broker, for one or more models.
+
+    Prints the name of each stream, bucket and durable that was made, one a line. What exists is
+    left alone, so it is safe to run again; `fleet doctor` tells whether it differs.
+    """
+    made = options.run(_init(models, ack_wait_s=ack_wait_s, url=nats))
+    for name in made:
+        click.echo(name)
+    click.echo(f"{len(made)} made, the rest was there", err=True)
+
+
+async def _init(models: tuple[str, ...], *, ack_wait_s: float, url: str | None) -> list[str]:
+    import os  # noqa: PLC0415 - loaded when the command runs
+
+    from fleet.broker.connection import connect  # noqa: PLC0415
+    from fleet.broker.context import find_target  # noqa: PLC0415
+    from fleet.broker.provision import provision  # noqa: PLC0415
+
+    async with connect(find_target(url, os.environ), name="fleet-init") as connection:
+        return await provision(connection, models, ack_wait_s=ack_wait_s)
