@@ -45,7 +45,7 @@ fix: install
 
 # Unit and property tests: seconds
 test *args: install
-    "{{ python }}" -m pytest -q tests/unit tests/property {{ args }}
+    "{{ python }}" -m pytest -q -m "not (node or vllm)" tests/unit tests/property {{ args }}
 
 # Every test that needs no GPU: minutes
 test-all *args: setup

@@ -18,7 +18,6 @@ from fleet.job import MAX_CUSTOM_ID, MAX_ITEMS, ResultLine, TokenDelta
 from fleet.node import Node
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-Schema: TypeAlias = dict[str, object]
 CustomId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CUSTOM_ID)]
 
 
@@ -64,7 +63,7 @@ FILES: Final[Mapping[str, tuple[str, tuple[object, ...]]]] = {
 }
 
 
-def schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, object]:
     """Make every schema, by file name."""
     return {f"{name}.json": _schema(*about) for name, about in FILES.items()}
 
@@ -90,10 +89,21 @@ def _texts() -> Iterable[tuple[str, str]]:
         yield name, msgspec.json.format(msgspec.json.encode(schema)).decode() + "\n"
 
 
-def _schema(title: str, types: tuple[object, ...]) -> Schema:
+def _schema(title: str, types: tuple[object, ...]) -> object:
     tops, parts = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     body = tops[0] if len(tops) == 1 else {"anyOf": list(tops)}
-    return {"$schema": DIALECT, "title": title, **body, "$defs": parts}
+    return _plain({"$schema": DIALECT, "title": title, **body, "$defs": parts})
+
+
+def _plain(value: object) -> object:
+    """Leave out `discriminator`: OpenAPI's word, unknown to JSON Schema, another to AsyncAPI."""
+    match value:
+        case dict():
+            return {name: _plain(part) for name, part in value.items() if name != "discriminator"}
+        case list():
+            return [_plain(part) for part in value]
+        case _:
+            return value
 
 
 def main() -> None:
