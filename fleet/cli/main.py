@@ -41,7 +41,15 @@ class Lazy(NamedTuple):
     help: str
 
 
-COMMANDS: Final[Mapping[str, Lazy]] = {}
+COMMANDS: Final[Mapping[str, Lazy]] = {
+    "demo": Lazy("fleet.cli.demo", "See a fleet lose a node and finish its work, on this machine."),
+    "up": Lazy("fleet.cli.up", "Run a broker and consumers on this machine."),
+    "submit": Lazy("fleet.cli.submit", "Send one request and follow its answer."),
+    "batch": Lazy("fleet.cli.batch", "Send a file of requests, watch it, collect its results."),
+    "consumer": Lazy("fleet.cli.consumer", "Run one consumer: take jobs from the queue."),
+    "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
+    "doctor": Lazy("fleet.cli.doctor", "Check broker, configuration and clock."),
+}
 
 
 class LazyGroup(click.Group):
