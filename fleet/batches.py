@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -13,21 +13,19 @@ import msgspec
 from fleet.batch_file import Survey
 from fleet.batch_output import Files, files_of, writing
 from fleet.batch_status import FINAL, BatchStatus, Tally
-from fleet.broker.batch_publish import publish_batch
+from fleet.broker.batch_publish import Outgoing
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
 from fleet.broker.results import ResultLog
 from fleet.errors import BrokerRefused, LeaseLost, NotFound, UsageError
-from fleet.job import MIB, Tier
+from fleet.job import Tier
 from fleet.manifest import Manifest, batch_name, job_id
+from fleet.producer import grouped, publish
 from fleet.subjects import BATCHES, batch_key, job_subject, shown, token
 from fleet.wire import job_headers
 
 __all__ = ["Batches", "Collected", "Manifest", "draft"]
 
-# One atomic publish: large enough to be quick, small enough to be sent in a second.
-GROUP_JOBS: Final = 200
-GROUP_BYTES: Final = 8 * MIB
 POLL_S: Final = 0.5
 CANCEL_TRIES: Final = 10
 _NAME_BYTES: Final = 10
@@ -102,8 +100,8 @@ class Batches:
         if another process submits it too, BrokerRefused if the queue is full; go on later then.
         """
         manifest, revision = await self._enter(plan)
-        waiting = islice(bodies, manifest.submitted_jobs, None)
-        for group in _groups(waiting):
+        messages = (_message(manifest, *each) for each in enumerate(bodies))
+        for group in grouped(islice(messages, manifest.submitted_jobs, None)):
             await self._publish(manifest, group)
             submitted = manifest.submitted_jobs + len(group)
             manifest = msgspec.structs.replace(
@@ -205,18 +203,13 @@ class Batches:
         found = msgspec.structs.replace(found, writer=mine.writer)
         return found, await self._bucket.put(key, found, revision=revision)
 
-    async def _publish(self, manifest: Manifest, group: list[bytes]) -> None:
-        subject = job_subject(manifest.tier, manifest.model, manifest.tenant)
-        first = manifest.submitted_jobs
-        messages = [
-            (subject, body, _headers(manifest, number)) for number, body in enumerate(group, first)
-        ]
+    async def _publish(self, manifest: Manifest, group: list[Outgoing]) -> None:
         try:
-            await publish_batch(self._connection, messages)
+            await publish(self._connection, group)
         except BrokerRefused as error:
             raise BrokerRefused(
-                f"batch {manifest.id}: {error}; {first} of {manifest.jobs} jobs are in the queue, "
-                "and the same command goes on from there"
+                f"batch {manifest.id}: {error}; {manifest.submitted_jobs} of {manifest.jobs} jobs "
+                "are in the queue, and the same command goes on from there"
             ) from error
 
     async def _record(self, manifest: Manifest, revision: int) -> int:
@@ -259,23 +252,11 @@ class Batches:
         return key == batch_key(self._tenant, manifest.id) and manifest.tenant == self._tenant
 
 
-def _groups(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
-    group: list[bytes] = []
-    size = 0
-    for body in bodies:
-        if group and (len(group) == GROUP_JOBS or size + len(body) > GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(body)
-        size += len(body)
-    if group:
-        yield group
-
-
-def _headers(manifest: Manifest, number: int) -> Mapping[str, str]:
-    return job_headers(
+def _message(manifest: Manifest, number: int, body: bytes) -> Outgoing:
+    headers = job_headers(
         manifest.tenant,
         job_id(manifest.id, number),
         batch=manifest.id,
         deadline=manifest.deadline,
     )
+    return job_subject(manifest.tier, manifest.model, manifest.tenant), body, headers

@@ -66,6 +66,10 @@ class LiveAnswer:
         """Return what is new in `delta`, or None if nothing is, or if it does not join on."""
         return self._threads[delta.item, delta.choice].feed(delta)
 
+    def misses(self, delta: TokenDelta) -> bool:
+        """Say whether a piece before `delta` is missing; once a gap, so that it is fetched once."""
+        return self._threads[delta.item, delta.choice].misses(delta)
+
     def rest(self, lines: Iterable[ResultLine]) -> Iterator[TokenDelta]:
         """Yield what the results hold beyond the deltas; `token_ids` are empty, for unknown.
 
@@ -95,6 +99,7 @@ class _Thread:
         self._tokens = 0
         self._finished = False
         self._other = False
+        self._gap: int | None = None
 
     def feed(self, delta: TokenDelta) -> TokenDelta | None:
         begin = delta.text_offset
@@ -123,6 +128,13 @@ class _Thread:
             text_offset=end,
             finish_reason=finish,
         )
+
+    def misses(self, delta: TokenDelta) -> bool:
+        end = len(self.text)
+        is_new = delta.text_offset > end and self._gap != end
+        if is_new:
+            self._gap = end
+        return is_new
 
     def rest(self, item: int, choice: Choice) -> TokenDelta | None:
         end = len(self.text)

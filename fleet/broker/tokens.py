@@ -1,7 +1,7 @@
 """The live token stream: deltas of running answers, kept for minutes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -44,9 +44,7 @@ class TokenStream:
         """
         waiting: asyncio.Queue[TokenDelta] = asyncio.Queue(BUFFER)
 
-        def receive(message: Message) -> None:
-            if (delta := _decode(message.payload)) is None:
-                return
+        def keep(delta: TokenDelta) -> None:
             if waiting.full():
                 waiting.get_nowait()
             waiting.put_nowait(delta)
@@ -55,9 +53,22 @@ class TokenStream:
             while True:
                 yield await waiting.get()
 
-        subscription = await self._connection.subscribe(tokens_subject(tenant, batch, job), receive)
-        try:
+        async with self.listen(tenant, batch, job, keep):
             yield deltas()
+
+    @asynccontextmanager
+    async def listen(
+        self, tenant: str, batch: str | None, job: str, receive: Callable[[TokenDelta], None]
+    ) -> AsyncIterator[None]:
+        """Call `receive` with each delta from now on; malformed ones are left out."""
+
+        def decode(message: Message) -> None:
+            if (delta := _decode(message.payload)) is not None:
+                receive(delta)
+
+        subscription = await self._connection.subscribe(tokens_subject(tenant, batch, job), decode)
+        try:
+            yield
         finally:
             await subscription.unsubscribe()
 

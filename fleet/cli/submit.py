@@ -1,0 +1,207 @@
+"""`fleet submit`: one request, its answer on stdout as it is made."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, BinaryIO, Final
+
+import click
+import msgspec
+
+from fleet.broker.connection import connect
+from fleet.broker.context import find_target
+from fleet.cli import options
+from fleet.cli.served import require_served
+from fleet.cli.terminal import write
+from fleet.cli.times import Moment
+from fleet.errors import BrokerUnreachable, JobFailed, UsageError
+from fleet.job import CHAT, COMPLETIONS, EMBEDDINGS, MAX_JOB_BYTES, TIERS, ResultLine
+from fleet.live_answer import choices
+from fleet.producer import Producer, Request, Ticket
+from fleet.subjects import plain
+
+FAILED: Final = 1
+SOME_FAILED: Final = 3
+
+
+class _Vector(msgspec.Struct, frozen=True):
+    embedding: list[float] | str
+
+
+class _Vectors(msgspec.Struct, frozen=True):
+    data: tuple[_Vector, ...] = ()
+
+
+@click.command("submit")
+@click.argument("prompt", required=False)
+@options.model
+@click.option("--tier", type=click.Choice(TIERS), default="realtime", show_default=True)
+@click.option(
+    "--url",
+    type=click.Choice([CHAT, COMPLETIONS, EMBEDDINGS]),
+    default=CHAT,
+    show_default=True,
+    help="The endpoint that the prompt goes to.",
+)
+@click.option("--max-tokens", type=click.IntRange(1), help="The most tokens to generate.")
+@click.option("--system", metavar="TEXT", help="A system message before the prompt of a chat.")
+@click.option(
+    "--file",
+    type=click.File("rb"),
+    help="Instead of a prompt: a JSON request body for --url, or a whole job; `-` is stdin.",
+)
+@click.option("--deadline", type=Moment(), metavar="WHEN", help="30s, 5m or 2027-01-31T12:00:00Z.")
+@click.option("--id", "job_id", metavar="ID", help="The job's id: the same id is the same job.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is complete.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the answer; the job stays in the queue after it.",
+)
+@options.nats
+@options.tenant
+@options.as_json
+def command(**given: Any) -> int:
+    """Send one request and print its answer.
+
+    PROMPT is a text; `-` reads it from stdin. With --json stdout holds the result lines instead,
+    as OpenAI's batch output has them.
+    """
+    request = _request(
+        given["prompt"],
+        given["file"],
+        url=given["url"],
+        system=given["system"],
+        max_tokens=given["max_tokens"],
+    )
+    return options.run(_submit(request, given))
+
+
+def _request(
+    prompt: str | None,
+    file: BinaryIO | None,
+    *,
+    url: str,
+    system: str | None,
+    max_tokens: int | None,
+) -> Request:
+    if (prompt is None) == (file is None):
+        raise UsageError("give a prompt, or --file: one of them")
+    if file is not None:
+        if system is not None or max_tokens is not None:
+            raise UsageError("--system and --max-tokens belong into the file")
+        return _request_of(file.read(MAX_JOB_BYTES + 1), url)
+    text = sys.stdin.read(MAX_JOB_BYTES + 1) if prompt == "-" else prompt
+    if system is not None and url != CHAT:
+        raise UsageError(f"--system is for {CHAT}")
+    body: dict[str, object]
+    if url == EMBEDDINGS:
+        if max_tokens is not None:
+            raise UsageError("an embedding generates no tokens: leave --max-tokens out")
+        body = {"input": text}
+    elif url == COMPLETIONS:
+        body = {"prompt": text}
+    else:
+        before = [{"role": "system", "content": system}] if system is not None else []
+        body = {"messages": [*before, {"role": "user", "content": text}]}
+    if max_tokens is not None:
+        body["max_tokens"] = max_tokens
+    return {"url": url, "body": body}
+
+
+def _request_of(content: bytes, url: str) -> Request:
+    """Take a file for a whole job if it looks like one, else for the body of a request."""
+    try:
+        found = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UsageError(f"the file holds no JSON object: {error}") from error
+    if found.keys() & {"requests", "body"}:
+        return content
+    return b'{"url":' + msgspec.json.encode(url) + b',"body":' + content + b"}"
+
+
+async def _submit(request: Request, given: dict[str, Any]) -> int:
+    target = find_target(given["nats"], os.environ)
+    async with connect(target, name="fleet-submit") as connection:
+        await require_served(connection, given["model"])
+        producer = Producer(connection, tenant=given["tenant"])
+        ticket = await producer.submit(
+            request,
+            model=given["model"],
+            tier=given["tier"],
+            job_id=given["job_id"],
+            deadline=given["deadline"],
+        )
+        is_live = not (given["no_stream"] or given["as_json"])
+        try:
+            async with asyncio.timeout(given["timeout_s"]):
+                shown = await _print_live(producer, ticket) if is_live else ""
+                lines = await producer.result(ticket)
+        except TimeoutError as error:
+            raise BrokerUnreachable(
+                f"job {ticket.job} has no result after {given['timeout_s']:g} s and stays in the "
+                f"queue: the same command with --id {ticket.job} goes on waiting"
+            ) from error
+    if given["as_json"]:
+        for line in lines:
+            click.echo(msgspec.json.encode(line))
+    else:
+        _print_rest(lines, shown)
+    _print_notes(lines)
+    failed = sum(line.error is not None for line in lines)
+    return 0 if not failed else FAILED if failed == len(lines) else SOME_FAILED
+
+
+async def _print_live(producer: Producer, ticket: Ticket) -> str:
+    """Print the first answer as it comes; return its text. Others follow when it is complete."""
+    shown = ""
+    async with aclosing(producer.stream(ticket)) as deltas:
+        try:
+            async for delta in deltas:
+                if (delta.item, delta.choice) == (0, 0) and delta.text:
+                    write(delta.text)
+                    shown += delta.text
+        except JobFailed as error:
+            click.echo(f"\nfleet: {error}; it follows", err=True)
+            write("\n")
+            return ""
+    return shown
+
+
+def _print_rest(lines: Sequence[ResultLine], shown: str) -> None:
+    """Print what was not printed live: every answer on a line of its own."""
+    is_first = True
+    for line in lines:
+        for choice in choices(line):
+            write((choice.text.removeprefix(shown) if is_first else choice.text) + "\n")
+            is_first = False
+        if line.response is not None:
+            for vector in msgspec.convert(line.response.body, _Vectors).data:
+                click.echo(msgspec.json.encode(vector.embedding))
+
+
+def _print_notes(lines: Sequence[ResultLine]) -> None:
+    """Say on stderr what went wrong and what the answer took."""
+    for line in lines:
+        if line.error is not None:
+            where = f"item {line.fleet.item}: " if len(lines) > 1 else ""
+            click.echo(
+                f"fleet: {where}{plain(line.error.code)}: {plain(line.error.message)}", err=True
+            )
+    usage = {
+        name: sum((line.usage or {}).get(name, 0) for line in lines)
+        for name in ("prompt_tokens", "completion_tokens")
+    }
+    nodes = dict.fromkeys(f"{line.fleet.node} ({line.fleet.capacity_type})" for line in lines)
+    interruptions = sum(line.fleet.interruptions for line in lines)
+    click.echo(
+        f"{usage['prompt_tokens']} prompt and {usage['completion_tokens']} output tokens, "
+        f"{', '.join(nodes)}, {interruptions} interruptions",
+        err=True,
+    )
