@@ -17,8 +17,9 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 
 def loaded_by(module: str) -> set[str]:
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, module], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, module], capture_output=True, text=True, check=False
     )
+    assert run.returncode == 0, run.stderr
     return set(json.loads(run.stdout))
 
 
