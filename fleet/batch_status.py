@@ -81,20 +81,23 @@ class Tally:
         self._output_tokens = 0
         self._interruptions = 0
         self._cost_usd: float | None = None
-        self.duplicates = 0
-        self.foreign = 0
+        self._duplicates = 0
+        self._foreign = 0
 
-    def add(self, job: str, lines: Iterable[ResultLine]) -> None:
-        """Count the lines of one message of the log."""
+    def add(self, job: str, lines: Iterable[ResultLine]) -> list[ResultLine]:
+        """Count the lines of one message of the log; return those that are used."""
+        used: list[ResultLine] = []
         for line in lines:
             place = self._place(job, line)
             if place is None:
-                self.foreign += 1
+                self._foreign += 1
             elif self._seen[place]:
-                self.duplicates += 1
+                self._duplicates += 1
             else:
                 self._seen[place] = 1
                 self._count(line)
+                used.append(line)
+        return used
 
     def status(self, manifest: Manifest) -> BatchStatus:
         """Say where the batch stands; `manifest` may be newer than the one that was begun with."""
@@ -119,8 +122,8 @@ class Tally:
                 submitted_jobs=manifest.submitted_jobs,
                 interruptions=self._interruptions,
                 cost_usd=self._cost_usd,
-                duplicate_lines=self.duplicates,
-                foreign_lines=self.foreign,
+                duplicate_lines=self._duplicates,
+                foreign_lines=self._foreign,
             ),
         )
 

@@ -18,7 +18,7 @@ from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
 from fleet.broker.results import ResultLog
 from fleet.errors import BrokerRefused, LeaseLost, NotFound, UsageError
-from fleet.job import Tier
+from fleet.job import ResultLine, Tier
 from fleet.manifest import Manifest, batch_name, job_id
 from fleet.producer import grouped, publish
 from fleet.subjects import BATCHES, batch_key, job_subject, shown, token
@@ -27,7 +27,12 @@ from fleet.wire import job_headers
 __all__ = ["Batches", "Collected", "Manifest", "draft"]
 
 POLL_S: Final = 0.5
-CANCEL_TRIES: Final = 10
+# Each try fails only if somebody else moved the batch on meanwhile.
+TRIES: Final = 10
+_TWICE: Final = (
+    "batch {batch} is being submitted by another process too: leave it to that one; "
+    "`fleet batch status {batch}` shows how far it is"
+)
 _NAME_BYTES: Final = 10
 
 OnProgress: TypeAlias = Callable[[Manifest], None]
@@ -150,12 +155,10 @@ class Batches:
         with writing(files, with_fleet=with_fleet) as writer:
             for number in range(manifest.jobs):
                 job = job_id(manifest.id, number)
-                first = {}
+                lines: list[ResultLine] = []
                 async for message in self._log.follow(self._tenant, manifest.id, job=job):
-                    tally.add(job, message.lines)
-                    for line in message.lines:
-                        first.setdefault(line.fleet.item, line)
-                for _, line in sorted(first.items()):
+                    lines += tally.add(job, message.lines)
+                for line in sorted(lines, key=lambda line: line.fleet.item):
                     writer.add(line)
         return Collected(files, tally.status(manifest))
 
@@ -164,7 +167,7 @@ class Batches:
 
         Items that run or wait get an error line from the consumers. Raises NotFound.
         """
-        for _ in range(CANCEL_TRIES):
+        for _ in range(TRIES):
             status = await self.status(batch)
             manifest, revision = await self._find(batch)
             if manifest.is_cancelled or status.status in FINAL:
@@ -188,20 +191,21 @@ class Batches:
         """Create the batch, or take up the one that is there."""
         mine = msgspec.structs.replace(plan, writer=secrets.token_hex(8))
         key = self._key(plan.id)
-        try:
-            return mine, await self._bucket.put(key, mine, revision=0)
-        except LeaseLost:
-            found, revision = await self._find(plan.id)
-        if not found.same_work(plan):
-            raise UsageError(
-                f"batch {plan.id} exists with other content or options: choose another name"
-            )
-        if found.is_cancelled:
-            raise UsageError(f"batch {plan.id} was cancelled: submit the file under another name")
-        if found.state == "submitted":
-            return found, revision
-        found = msgspec.structs.replace(found, writer=mine.writer)
-        return found, await self._bucket.put(key, found, revision=revision)
+        entry = await self._bucket.get(key)
+        for _ in range(TRIES):
+            if entry is None:
+                manifest, revision = mine, 0
+            else:
+                manifest, revision = entry.value, entry.revision
+                _check_resumable(manifest, plan)
+                if manifest.state == "submitted":
+                    return manifest, revision
+                manifest = msgspec.structs.replace(manifest, writer=mine.writer)
+            try:
+                return manifest, await self._bucket.put(key, manifest, revision=revision)
+            except LeaseLost:
+                entry = await self._bucket.get(key)
+        raise LeaseLost(_TWICE.format(batch=plan.id))
 
     async def _publish(self, manifest: Manifest, group: list[Outgoing]) -> None:
         try:
@@ -220,10 +224,7 @@ class Batches:
         except LeaseLost as error:
             found, revision = await self._find(manifest.id)
             if not found.is_cancelled:
-                raise LeaseLost(
-                    f"batch {manifest.id} is being submitted by another process too: leave it to "
-                    f"that one, `fleet batch status {manifest.id}` shows how far it is"
-                ) from error
+                raise LeaseLost(_TWICE.format(batch=manifest.id)) from error
         counted = max(found.submitted_jobs, manifest.submitted_jobs)
         found = msgspec.structs.replace(found, state="cancelling", submitted_jobs=counted)
         await self._bucket.put(key, found, revision=revision)
@@ -250,6 +251,15 @@ class Batches:
     def _is_own(self, key: str, manifest: Manifest) -> bool:
         """Whether a record says of itself what its key says; another one is a forgery."""
         return key == batch_key(self._tenant, manifest.id) and manifest.tenant == self._tenant
+
+
+def _check_resumable(found: Manifest, plan: Manifest) -> None:
+    if not found.same_work(plan):
+        raise UsageError(
+            f"batch {plan.id} exists with other content or options: choose another name"
+        )
+    if found.is_cancelled:
+        raise UsageError(f"batch {plan.id} was cancelled: submit the file under another name")
 
 
 def _message(manifest: Manifest, number: int, body: bytes) -> Outgoing:

@@ -23,6 +23,7 @@ from fleet.errors import BrokerUnreachable, JobRejected
 from fleet.job import MIB, BadItem, ResultLine, Tier, TokenDelta
 from fleet.live_answer import LiveAnswer
 from fleet.subjects import job_subject, results_subject, token
+from fleet.topology import DUPLICATE_WINDOW_S
 from fleet.wire import decode_envelope, decode_job, job_headers
 
 Request: TypeAlias = Mapping[str, object] | bytes
@@ -249,7 +250,8 @@ async def publish(connection: Connection, messages: Sequence[Outgoing]) -> Recei
         try:
             return await _publish_once(connection, messages)
         except BrokerUnreachable:
-            continue
+            # Within the window an atomic publish of known ids is refused as a whole.
+            await asyncio.sleep(2 * DUPLICATE_WINDOW_S)
     return await _publish_once(connection, messages)
 
 
