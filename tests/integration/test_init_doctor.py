@@ -65,9 +65,7 @@ def test_the_monitor_tells_whether_confirmed_means_on_disk(
 
 
 def test_a_monitor_that_is_not_there_is_named(url: str) -> None:
-    result = CliRunner().invoke(
-        doctor.command, ["--nats", url, "--monitor", "http://127.0.0.1:1"]
-    )
+    result = CliRunner().invoke(doctor.command, ["--nats", url, "--monitor", "http://127.0.0.1:1"])
     assert isinstance(result.exception, BrokerUnreachable)
     assert "--monitor" in str(result.exception)
 

@@ -46,7 +46,7 @@ async def test_a_log_is_complete_once_every_item_has_its_line(
 ) -> None:
     last = await put(results, unique, a_line(unique, 2, 3), a_line(unique, 0, 3))
     state = await results.read("acme", None, unique)
-    assert (state.done, state.items, state.complete) == ({0, 2}, 3, False)
+    assert (state.done, state.items, state.complete) == (frozenset({0, 2}), 3, False)
     assert (state.sequence, state.sha256) == (last, SHA)
     last = await put(results, unique, a_line(unique, 1, 3), last=last)
     state = await results.read("acme", None, unique)
@@ -70,7 +70,7 @@ async def test_a_take_over_fences_the_former_owner(results: ResultLog, unique: s
     with pytest.raises(LeaseLost):
         await put(results, unique, a_line(unique, 1, 2), last=last)
     state = await results.read("acme", None, unique)
-    assert (state.done, state.sequence) == ({0}, fence)
+    assert (state.done, state.sequence) == (frozenset({0}), fence)
     await put(results, unique, a_line(unique, 1, 2), last=fence)
     assert (await results.read("acme", None, unique)).complete
 

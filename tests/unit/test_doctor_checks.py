@@ -30,7 +30,9 @@ def test_servers_that_lose_exhausted_messages_fail(version: str, state: str) -> 
     assert bool(check.remedy) == (state != "ok")
 
 
-@pytest.mark.parametrize(("level", "state"), [(5, "ok"), (2, "ok"), (1, "failed"), (None, "failed")])
+@pytest.mark.parametrize(
+    ("level", "state"), [(5, "ok"), (2, "ok"), (1, "failed"), (None, "failed")]
+)
 def test_an_old_jetstream_fails(level: int | None, state: str) -> None:
     assert check_api_level(level).state == state
 
@@ -74,7 +76,8 @@ def test_a_single_server_has_to_write_before_it_confirms(
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "state"), [(0.1, "ok"), (-1.9, "ok"), (-3600, "failed"), (5, "failed"), (None, "unknown")]
+    ("ahead_s", "state"),
+    [(0.1, "ok"), (-1.9, "ok"), (-3600, "failed"), (5, "failed"), (None, "unknown")],
 )
 def test_a_clock_that_is_off_fails(ahead_s: float | None, state: str) -> None:
     assert check_clock(ahead_s).state == state
