@@ -33,7 +33,7 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     served_model: the alias that jobs name, a slug. device: `auto` takes a GPU if there is one.
     dtype, max_model_len (tokens of prompt and output), max_num_seqs (requests at a time) and
     kv_cache_memory_bytes: None leaves the choice to vLLM on a GPU, and on a CPU means float32,
-    2048, 16 and 128 MiB. engine_args: further arguments of vLLM's engine, by name, as text. hang_s:
+    2048, 16 and 128 MiB. task: None lets the model directory decide. engine_args: further arguments of vLLM's engine, by name, as text. hang_s:
     seconds without a sign of life after which the engine counts as dead.
     """
 
@@ -45,7 +45,7 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_num_seqs: Positive | None = None
     kv_cache_memory_bytes: Positive | None = None
     tensor_parallel_size: Positive = 1
-    task: Task = "generate"
+    task: Task | None = None
     seed: int = 0
     engine_args: dict[str, str] = {}
     hang_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
@@ -55,20 +55,27 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Whether to run without a GPU."""
         return self.device == "cpu" or (self.device == "auto" and not has_gpu())
 
+    @property
+    def embeds(self) -> bool:
+        """Whether the model embeds texts; such models say in `modules.json` how to pool."""
+        if self.task is None:
+            return (Path(self.model_path) / "modules.json").is_file()
+        return self.task == "embed"
+
 
 def has_gpu() -> bool:
     """Whether an NVIDIA GPU can be reached from here."""
     return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
 
 
-def parse_engine_args(pairs: Iterable[str]) -> dict[str, str]:
+def engine_args(pairs: Iterable[str]) -> dict[str, str]:
     """Take `key=value` flags apart; dashes in a key mean underscores. Raises UsageError."""
     args: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         name = key.strip().lstrip("-").replace("-", "_")
         if not equals or not name.isidentifier():
-            raise UsageError(f"--engine-arg {ascii(pair)} is not of the form key=value")
+            raise UsageError(f"--engine-arg {pair!a} is not of the form key=value")
         if name in OURS:
             raise UsageError(f"--engine-arg {name} is set by Overbook itself: leave it out")
         args[name] = value

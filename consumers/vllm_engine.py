@@ -21,8 +21,8 @@ from consumers.engine import EngineFacts, Rendered, Sampling, Step
 from consumers.engine_settings import VllmSettings, environment
 from consumers.vllm_params import (
     check_schema,
-    engine_args,
     finish_of,
+    llm_args,
     logprobs_of,
     sampling_args,
     structured_args,
@@ -34,8 +34,9 @@ from fleet.job import Item
 BEAT_S = 1.0
 # How long one question to the core may stay open before the next one is asked.
 ANSWER_S = 5.0
-# vLLM asks its core to end, waits, then kills it; what is left after this is killed by us.
-CLOSE_S = 10.0
+# vLLM asks its core to end, waits so long, then kills it; whatever is left then we kill.
+CORE_END_S = 2.0
+CLOSE_S = 6.0
 MAX_REASON = 500
 
 
@@ -153,7 +154,7 @@ class VllmEngine:
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await loop.run_in_executor(self._thread, self._llm.shutdown)
+                await loop.run_in_executor(self._thread, self._llm.shutdown, CORE_END_S)
         _kill(self._children)
         self._thread.shutdown(wait=False)
         # Its destructor would fail noisily once the interpreter is half gone.
@@ -196,7 +197,7 @@ def _build(settings: VllmSettings, thread: ThreadPoolExecutor) -> VllmEngine:
     known = {field.name: field.type for field in dataclasses.fields(vllm.AsyncEngineArgs)}
     before = multiprocessing.active_children()
     try:
-        args = vllm.AsyncEngineArgs(**engine_args(settings, known))
+        args = vllm.AsyncEngineArgs(**llm_args(settings, known))
         config = args.create_engine_config()
     except (ValueError, OSError, TypeError, LookupError, vllm.exceptions.VLLMError) as error:
         raise UsageError(
@@ -249,7 +250,7 @@ def _facts(llm: Any, settings: VllmSettings, version: str) -> EngineFacts:
         slots=llm.vllm_config.scheduler_config.max_num_seqs,
         # Measured on CPUs; a GPU's kernels sum in an order that depends on the batch.
         exact=dtype == "float32" and model.quantization is None and settings.on_cpu,
-        embeds=settings.task == "embed",
+        embeds=settings.embeds,
     )
 
 

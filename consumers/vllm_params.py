@@ -33,7 +33,7 @@ class TokenLogprob(Protocol):
     def rank(self) -> int | None: ...
 
 
-def engine_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[str, EngineArg]:
+def llm_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[str, EngineArg]:
     """Return the keyword arguments of vLLM's engine.
 
     fields: the names that this version of vLLM knows, and their types. Raises UsageError.
@@ -41,7 +41,7 @@ def engine_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[st
     args: dict[str, EngineArg] = {
         "model": settings.model_path,
         "served_model_name": settings.served_model,
-        "runner": "pooling" if settings.task == "embed" else "generate",
+        "runner": "pooling" if settings.embeds else "generate",
         "tensor_parallel_size": settings.tensor_parallel_size,
         "seed": settings.seed,
         "trust_remote_code": False,
@@ -59,9 +59,9 @@ def engine_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[st
             # Compiling takes a minute at every start and gains little here.
             "enforce_eager": True,
         }
-        if settings.task == "generate":
+        if not settings.embeds:
             args["max_model_len"] = CPU_CONTEXT_TOKENS
-    if settings.task == "generate":
+    if not settings.embeds:
         # With "auto" the first request would settle the backend for all that follow.
         args["structured_outputs_config"] = {"backend": "xgrammar"}
     named = {
@@ -137,7 +137,7 @@ def finish_of(reason: str | None) -> FinishReason | None:
             raise EngineDead("the engine aborted a request that nobody asked it to: it is ending")
         case _:
             raise JobRejected(
-                f"the engine gave this request up ({ascii(reason)}) and serves others on: "
+                f"the engine gave this request up ({reason!a}) and serves others on: "
                 "simplify `response_format` if there is one",
                 code="engine_refused",
             )

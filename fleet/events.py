@@ -40,9 +40,10 @@ class NodeDraining(Event, frozen=True, kw_only=True, tag="node_draining"):
 
 
 class NodeStopped(Event, frozen=True, kw_only=True, tag="node_stopped"):
-    """The consumer ended in an orderly way."""
+    """The consumer ended in an orderly way. tokens_generated: by its engine, since its start."""
 
     cause: str
+    tokens_generated: int = 0
 
 
 class JobTakenOver(Event, frozen=True, kw_only=True, tag="job_taken_over"):

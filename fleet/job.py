@@ -144,7 +144,8 @@ class FleetInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How an item was served.
 
     item, items: its index and the number of items in the job; a job is complete when every index
-    has a line. attempts: failures by the job's own fault. interruptions: consumers it outlived.
+    has a line. node, capacity_type: who answered; capacity_type is None where no consumer did.
+    attempts: failures by the job's own fault. interruptions: consumers it outlived.
     queue_s: published until taken up by the consumer that finished it. run_s: seconds in that
     consumer. cost_usd: its share of the node's price, None where no price is set. resumed: whether
     it went on from saved tokens: token for token, as a valid answer, or from zero again.
@@ -154,7 +155,7 @@ class FleetInfo(msgspec.Struct, frozen=True, kw_only=True):
     item: int
     items: int
     node: str
-    capacity_type: CapacityType
+    capacity_type: CapacityType | None
     zone: str = ""
     attempts: int = 0
     interruptions: int = 0

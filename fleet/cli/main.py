@@ -1,33 +1,17 @@
-"""The command `fleet`: which commands there are, and what each error means to the shell.
+"""The command `fleet`: which commands there are.
 
 Nothing heavy is imported here: a command's module is loaded when the command is called.
 """
 
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Final, NamedTuple
 
 import click
 
-from fleet.errors import (
-    BrokerRefused,
-    BrokerUnreachable,
-    FleetError,
-    JobRejected,
-    NotFound,
-    UsageError,
-)
+from fleet.exits import run_command
 
-INTERRUPTED: Final = 130
-EXIT_CODES: Final[tuple[tuple[type[FleetError], int], ...]] = (
-    (UsageError, 2),
-    (JobRejected, 2),
-    (NotFound, 4),
-    (BrokerUnreachable, 5),
-    (BrokerRefused, 6),
-)
 EPILOG: Final = (
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some items failed, 4 not found, "
     "5 broker unreachable, 6 refused by the broker, 130 interrupted."
@@ -85,46 +69,4 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and end the process with one of the documented exit codes."""
-    sys.exit(_run(args))
-
-
-def _run(args: list[str] | None) -> int:
-    try:
-        result = cli.main(args, prog_name="fleet", standalone_mode=False)
-    except click.Abort:
-        return INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except BrokenPipeError:
-        # Whoever read us is gone. Python flushes stdout once more at exit, into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except FleetError as error:
-        return _explain([error])
-    except ExceptionGroup as group:
-        ours = [leaf for leaf in _leaves(group) if isinstance(leaf, FleetError)]
-        if len(ours) < sum(1 for _ in _leaves(group)):
-            raise  # a bug among them: its traceback matters more
-        return _explain(ours)
-    return result if isinstance(result, int) else 0
-
-
-def _explain(errors: list[FleetError]) -> int:
-    """Say what went wrong, each text once; return the exit code of the first error."""
-    for text in dict.fromkeys(map(str, errors)):
-        click.echo(f"fleet: {text}", err=True)
-    return exit_code(errors[0])
-
-
-def exit_code(error: FleetError) -> int:
-    """Return the exit code that an error stands for."""
-    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+    sys.exit(run_command(cli, args, name="fleet"))

@@ -1,0 +1,161 @@
+"""The command that runs a consumer: `python -m consumers` and `fleet consumer` are the same."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from consumers.engine import Engine
+from consumers.engine_settings import VllmSettings, engine_args
+from fleet.errors import UsageError
+from fleet.job import CapacityType
+from fleet.settings import Settings
+from fleet.subjects import token
+
+EngineName = Literal["vllm", "scripted"]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("capacity_type", type=click.Choice(["on-demand", "spot"]))
+@click.option("--model", required=True, metavar="SLUG", help="Alias under which jobs name it.")
+@click.option("--model-path", metavar="DIR", help="Model directory; default: the alias, set up.")
+@click.option(
+    "--engine",
+    type=click.Choice(["vllm", "scripted"]),
+    default="vllm",
+    show_default=True,
+    help="Real inference, or deterministic tokens without a model.",
+)
+@click.option(
+    "--nats", metavar="URL", help="Broker address; default: FLEET_NATS, NATS_*, contexts."
+)
+@click.option("--node", metavar="NAME", help="Name of this node; default: host name and a token.")
+@click.option("--zone", metavar="ZONE", help="Zone it runs in.")
+@click.option("--price", type=float, metavar="USD", help="Price of this node an hour.")
+@click.option(
+    "--slots", type=click.IntRange(1), metavar="N", help="Requests in the engine at once."
+)
+@click.option(
+    "--token-rate",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="R",
+    help="Scripted engine: tokens a second of one request; 0 is as fast as can be.",
+)
+@click.option("--task", type=click.Choice(["generate", "embed"]), help="Kind of model.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option("--dtype", metavar="TYPE", help="float32 makes greedy resume exact; default on CPU.")
+@click.option("--max-model-len", type=click.IntRange(1), metavar="N", help="Context in tokens.")
+@click.option("--kv-cache", metavar="BYTES", type=click.IntRange(1), help="Size of the KV cache.")
+@click.option("--tensor-parallel-size", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--engine-arg",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other argument of vLLM's AsyncEngineArgs; may be repeated.",
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log on stderr.")
+def command(**options: Any) -> None:
+    """Take jobs from the queue as an on-demand or a spot consumer, until SIGTERM drains it.
+
+    An on-demand consumer serves real-time jobs, and background jobs that find no spot. A spot
+    consumer serves background and batch jobs and hands what it holds to others when it is told to
+    go. Other settings come from FLEET_* variables. Exit code 0: drained; 1: engine or broker lost.
+    """
+    from consumers.process import consume, identity  # noqa: PLC0415 - keeps --help quick
+    from fleet import log as log_sink  # noqa: PLC0415
+    from fleet.broker.context import find_target  # noqa: PLC0415
+
+    settings = Settings.from_env(
+        os.environ,
+        nats=options["nats"],
+        node=options["node"],
+        zone=options["zone"],
+        price_usd_per_hour=options["price"],
+        log_format=options["log_format"],
+    )
+    log_sink.set_up(settings.log_format)
+    model = token(options["model"], what="model")
+    capacity_type: CapacityType = options["capacity_type"]
+    me = identity(
+        node=token(settings.node or _name(capacity_type), what="node"),
+        capacity_type=capacity_type,
+        model=model,
+        engine=options["engine"],
+        settings=settings,
+    )
+    run(
+        consume(
+            me=me,
+            settings=settings,
+            target=find_target(settings.nats, os.environ),
+            start_engine=lambda: start_engine(model, options),
+        )
+    )
+
+
+def start_engine(model: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Engine]:
+    """Choose the engine that the options name; it starts when the context is entered."""
+    if options["engine"] == "scripted":
+        return _scripted(model, options)
+    return _vllm(model, options)
+
+
+@asynccontextmanager
+async def _scripted(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
+    from consumers.scripted_engine import ScriptedEngine  # noqa: PLC0415
+
+    yield ScriptedEngine(
+        model=model, tokens_per_s=options["token_rate"], slots=options["slots"] or 32
+    )
+
+
+@asynccontextmanager
+async def _vllm(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
+    from consumers.setup.models import cache_dir, ensure_model  # noqa: PLC0415
+    from consumers.vllm_engine import start  # noqa: PLC0415 - takes five seconds
+
+    path = options["model_path"] or await asyncio.to_thread(
+        ensure_model, model, cache_dir(os.environ)
+    )
+    if not Path(path).is_dir():
+        raise UsageError(f"--model-path {path} is no directory")
+    settings = VllmSettings(
+        model_path=str(path),
+        served_model=model,
+        device=options["device"],
+        dtype=options["dtype"],
+        max_model_len=options["max_model_len"],
+        max_num_seqs=options["slots"],
+        kv_cache_memory_bytes=options["kv_cache"],
+        tensor_parallel_size=options["tensor_parallel_size"],
+        task=options["task"],
+        engine_args=engine_args(options["engine_arg"]),
+    )
+    async with start(settings) as engine:
+        yield engine
+
+
+def run(main: Any) -> None:
+    """Run a coroutine to its end, on uvloop where it is installed."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415 - absent on Windows
+    except ImportError:
+        asyncio.run(main)
+        return
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main)
+
+
+def _name(capacity_type: CapacityType) -> str:
+    """Name a node after its host, with a token: a process that comes back is another node."""
+    host = "".join(c if c.isalnum() else "-" for c in socket.gethostname().lower())[:40].strip("-")
+    return f"{capacity_type}-{host or 'host'}-{secrets.token_hex(3)}"

@@ -1,0 +1,137 @@
+"""Beside the items of a job: save what is done, watch for what ends it, and settle."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from consumers.drain import Drain
+from consumers.identity import Identity
+from consumers.meter import Totals
+from consumers.outcome import CANCELLED, EXPIRED, Complete, Ended, Interrupted, Lost, Outcome
+from consumers.work import Work
+from fleet.broker.claims import Claims
+from fleet.broker.results import ResultLog
+from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
+from fleet.job import Job
+from fleet.settings import Settings
+
+log = logging.getLogger(__name__)
+IsCancelled = Callable[[Job], Awaitable[bool]]
+# How soon a write that the broker did not take is tried again.
+RETRY_S = 0.5
+
+
+class Keeper:
+    """Writes result lines and checkpoints. Every write is fenced; a refusal means the job is lost.
+
+    A broker that does not answer is no reason to stop: lines stay pending and go out later.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: Identity,
+        settings: Settings,
+        results: ResultLog,
+        claims: Claims,
+        drain: Drain,
+        is_cancelled: IsCancelled,
+        totals: Totals,
+    ) -> None:
+        self._me = me
+        self._settings = settings
+        self._results = results
+        self._claims = claims
+        self._drain = drain
+        self._is_cancelled = is_cancelled
+        self._totals = totals
+
+    async def keep(self, work: Work, *, deadline: float | None) -> Outcome:
+        """Save as the job goes along; return when it is complete or must not go on."""
+        with self._drain.wakes(work.changed):
+            return await self._keep(work, deadline)
+
+    async def _keep(self, work: Work, deadline: float | None) -> Outcome:
+        save_at = time.monotonic() + self._settings.checkpoint_s
+        while True:
+            await self._next(work, save_at, deadline)
+            if work.complete:
+                return Complete()
+            if self._drain.left_s <= 0:
+                return Interrupted()
+            if deadline is not None and time.time() >= deadline:
+                return Ended(EXPIRED)
+            try:
+                if time.monotonic() >= save_at:
+                    save_at = time.monotonic() + self._settings.checkpoint_s
+                    if await self._is_cancelled(work.job):
+                        return Ended(CANCELLED)
+                    await self._append(work)
+                    await self._save(work, owner=self._me.node)
+                elif len(work.pending) >= self._settings.checkpoint_items:
+                    await self._append(work)
+            except LeaseLost as error:
+                return Lost(str(error))
+            except (BrokerUnreachable, BrokerRefused) as error:
+                log.warning("checkpoint failed", extra={"job": work.job.id, "error": str(error)})
+                save_at = time.monotonic() + RETRY_S
+
+    async def settle(self, work: Work) -> None:
+        """Write what is pending, however long the broker takes. Raises LeaseLost."""
+        while work.pending:
+            try:
+                await self._append(work)
+            except (BrokerUnreachable, BrokerRefused) as error:
+                log.warning("append failed", extra={"job": work.job.id, "error": str(error)})
+                await asyncio.sleep(RETRY_S)
+
+    async def release(self, work: Work) -> None:
+        """Save everything and own nothing. Raises LeaseLost, BrokerUnreachable, BrokerRefused."""
+        await self._append(work)
+        await self._save(work, owner=None)
+
+    async def forget(self, work: Work) -> None:
+        """Drop the claim of a settled job; its log is what counts from here on."""
+        if work.revision:
+            await self._claims.forget(work.job.tenant, work.job.id, work.revision)
+
+    async def _next(self, work: Work, save_at: float, deadline: float | None) -> None:
+        """Wait until something may have to be done."""
+        waits = [save_at - time.monotonic(), self._drain.left_s]
+        if deadline is not None:
+            waits.append(deadline - time.time())
+        if min(waits) > 0 and not work.complete:
+            try:
+                async with asyncio.timeout(min(waits)):
+                    await work.changed.wait()
+            except TimeoutError:
+                return
+        work.changed.clear()
+
+    async def _append(self, work: Work) -> None:
+        lines = tuple(work.pending)
+        if not lines:
+            return
+        job = work.job
+        work.last = await self._results.append(
+            job.tenant,
+            job.batch,
+            job.id,
+            lines,
+            last=work.last,
+            sha256=job.sha256,
+            writer=work.writer,
+        )
+        # Items may have finished while we waited: drop only what was written.
+        del work.pending[: len(lines)]
+        self._totals.written(job, lines, complete=work.complete and not work.pending)
+
+    async def _save(self, work: Work, *, owner: str | None) -> None:
+        # A token of its own for each write tells our write from another's when an answer is lost.
+        claim = work.next_claim(owner=owner, writer=secrets.token_hex(8))
+        work.revision = await self._claims.save(
+            work.job.tenant, work.job.id, claim, revision=work.revision
+        )
+        work.claim = claim

@@ -1,0 +1,85 @@
+"""Keep the ack wait of what we hold alive, from a thread of its own.
+
+A blocked event loop must not lose the lease, and a hung engine must not keep it: the thread goes on
+extending while the engine shows life, whatever the loop of the consumer does.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from types import TracebackType
+from typing import Self
+
+from fleet.broker.connection import Connection
+from fleet.broker.queue import Delivery
+from fleet.errors import BrokerRefused, BrokerUnreachable, ProcessError
+
+log = logging.getLogger(__name__)
+EXTEND = b"+WPI"
+Connect = Callable[[], AbstractAsyncContextManager[Connection]]
+
+
+class LeaseKeeper:
+    """Extends every held lease each `interval_s`, over a connection of its own.
+
+    alive_at: when the engine last showed life; after `alive_s` of silence nothing is extended any
+    more, and the jobs go to other consumers when their ack wait ends.
+    """
+
+    def __init__(
+        self, connect: Connect, *, interval_s: float, alive_at: Callable[[], float], alive_s: float
+    ) -> None:
+        self._connect = connect
+        self._interval_s = interval_s
+        self._alive_at = alive_at
+        self._alive_s = alive_s
+        self._held: set[Delivery] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(self._interval_s + 5)
+
+    @contextmanager
+    def hold(self, delivery: Delivery) -> Iterator[None]:
+        """Keep a delivery's lease for as long as the body runs."""
+        with self._lock:
+            self._held.add(delivery)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.discard(delivery)
+
+    def _main(self) -> None:
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._extend_for_ever())
+            except* (ProcessError, BrokerUnreachable, BrokerRefused, OSError) as errors:
+                log.warning("lease thread lost its connection", extra={"error": str(errors)})
+                self._stop.wait(1.0)
+
+    async def _extend_for_ever(self) -> None:
+        async with self._connect() as connection:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                if began - self._alive_at() < self._alive_s:
+                    with self._lock:
+                        replies = [delivery.reply for delivery in self._held]
+                    for reply in replies:
+                        await connection.publish(reply, EXTEND)
+                await asyncio.to_thread(self._stop.wait, self._interval_s)

@@ -1,0 +1,240 @@
+"""One item through the engine: request in, result line out."""
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import Any
+
+from consumers.answer import Answer, completion_body, embedding_body, usage_json, usage_of
+from consumers.continuation import choices, continuation, sampling
+from consumers.engine import Engine, Rendered
+from consumers.feed import Feed
+from consumers.identity import Identity
+from consumers.meter import ShareClock, Totals
+from consumers.work import ItemRun, Work
+from fleet.errors import JobRejected
+from fleet.job import (
+    BadItem,
+    EmbeddingBody,
+    FleetInfo,
+    GenerateBody,
+    Item,
+    Job,
+    Response,
+    ResultLine,
+    Tier,
+    Usage,
+    WireError,
+)
+
+# What the engine serves first when it has to choose; the gaps leave room for shades.
+PRIORITY = {Tier.REALTIME: 0, Tier.BACKGROUND: 10, Tier.BATCH: 20}
+
+
+class Server:
+    """Serves items: renders, generates or embeds, and writes the result line of each."""
+
+    def __init__(
+        self, *, engine: Engine, me: Identity, clock: ShareClock, totals: Totals, feed: Feed
+    ) -> None:
+        self._engine = engine
+        self._me = me
+        self._clock = clock
+        self._totals = totals
+        self._feed = feed
+
+    async def render(self, work: Work) -> dict[int, Rendered | JobRejected]:
+        """Turn all open items of a job into token ids at once."""
+        wanted = [
+            run.item
+            for run in work.open
+            if isinstance(run.item, Item) and not (run.saved and run.saved.done_ids)
+        ]
+        rendered = await self._engine.render(wanted)
+        return {item.index: ids for item, ids in zip(wanted, rendered, strict=True)}
+
+    async def serve(
+        self, work: Work, run: ItemRun, rendered: Rendered | JobRejected | None, queue_s: float
+    ) -> None:
+        """Serve one item and book its line, an error line for what is the item's own fault.
+
+        Raises EngineDead.
+        """
+        began, share = time.monotonic(), self._clock.enter()
+        try:
+            response, usage = await self._answer(work, run, rendered)
+            error = None
+        except JobRejected as fault:
+            response, usage = None, None
+            error = WireError(code=fault.code, message=str(fault))
+        finally:
+            used_s = self._clock.leave() - share
+        work.finish(
+            self.line(
+                work,
+                run,
+                response=response,
+                usage=usage,
+                error=error,
+                queue_s=queue_s,
+                run_s=time.monotonic() - began,
+                used_s=used_s,
+            )
+        )
+
+    def line(
+        self,
+        work: Work,
+        run: ItemRun,
+        *,
+        response: dict[str, Any] | None = None,
+        usage: Usage | None = None,
+        error: WireError | None = None,
+        queue_s: float = 0.0,
+        run_s: float = 0.0,
+        used_s: float = 0.0,
+    ) -> ResultLine:
+        """Write the line of an item: exactly one of `response` and `error`."""
+        job, item, price = work.job, run.item, self._me.price_usd_per_hour
+        return ResultLine(
+            id=line_id(job, item),
+            custom_id=item.custom_id,
+            response=None
+            if response is None
+            else Response(status_code=200, request_id=line_id(job, item), body=response),
+            error=error,
+            usage=usage_json(usage) if usage else None,
+            fleet=FleetInfo(
+                job=job.id,
+                item=item.index,
+                items=len(job.items),
+                node=self._me.node,
+                capacity_type=self._me.capacity_type,
+                zone=self._me.zone,
+                attempts=work.attempts,
+                interruptions=work.interruptions,
+                queue_s=round(queue_s, 3),
+                run_s=round(run_s, 3),
+                cost_usd=None if price is None else round(used_s * price / 3600, 9),
+                resumed=run.resumed,
+            ),
+        )
+
+    async def _answer(
+        self, work: Work, run: ItemRun, rendered: Rendered | JobRejected | None
+    ) -> tuple[dict[str, Any], Usage]:
+        item = run.item
+        if isinstance(item, BadItem):
+            raise JobRejected(item.error.message, code=item.error.code)
+        if isinstance(rendered, JobRejected):
+            raise rendered
+        model = item.body.model
+        if model is not None and model != work.job.model:
+            raise JobRejected(
+                f"`model` in the body is {model!a}, but the job was sent to {work.job.model}: "
+                "make them equal or leave it out",
+                code="model_mismatch",
+            )
+        if isinstance(item.body, EmbeddingBody):
+            return await self._embed(work.job, item, item.body, _prompts(rendered))
+        return await self._generate(work, run, item, item.body, rendered)
+
+    async def _generate(
+        self,
+        work: Work,
+        run: ItemRun,
+        item: Item,
+        body: GenerateBody,
+        rendered: Rendered | None,
+    ) -> tuple[dict[str, Any], Usage]:
+        facts = self._engine.facts
+        kind = continuation(body, exact=facts.exact)
+        run.keeps = kind != "restarted"
+        if run.saved:
+            run.resumed = kind if run.keeps and run.saved.done_ids else "restarted"
+        kept = run.saved if run.saved and run.saved.done_ids and run.keeps else None
+        prompts = (kept.prompt_ids,) if kept else _prompts(rendered)
+        run.answers = [
+            Answer(
+                engine=self._engine,
+                body=body,
+                choice=choice,
+                prompt_ids=prompts[choice // body.n],
+                done_ids=kept.done_ids if kept else (),
+                limit=_limit(body, len(prompts[choice // body.n]), facts.context_tokens,
+                             facts.default_tokens),
+                watched=self._feed.wanted(work.job),
+            )
+            for choice in range(choices(body))
+        ]  # fmt: skip
+        async with asyncio.TaskGroup() as group:
+            for answer in run.answers:
+                group.create_task(self._write(work.job, item, body, answer))
+        usage = usage_of(run.answers, n=body.n)
+        response = completion_body(
+            body,
+            run.answers,
+            engine=self._engine,
+            request_id=line_id(work.job, item),
+            created=int(time.time()),
+            usage=usage,
+        )
+        return response, usage
+
+    async def _write(self, job: Job, item: Item, body: GenerateBody, answer: Answer) -> None:
+        told = self._feed.open(job, item, answer)
+        if answer.finish is None:
+            params = sampling(body, limit=answer.limit, done=len(answer.ids), choice=answer.choice)
+            steps = self._engine.generate(
+                (*answer.prompt_ids, *answer.ids),
+                params,
+                request_id=f"{job.tenant}/{job.id}/{item.index}/{answer.choice}",
+                priority=PRIORITY[job.tier],
+            )
+            async with aclosing(steps):
+                async for step in steps:
+                    answer.take(step)
+                    self._totals.tokens_generated += len(step.token_ids)
+                    if told:
+                        await told.tell()
+                    if answer.finish:
+                        break
+        if told:
+            await told.tell(final=True)
+
+    async def _embed(
+        self, job: Job, item: Item, body: EmbeddingBody, prompts: tuple[tuple[int, ...], ...]
+    ) -> tuple[dict[str, Any], Usage]:
+        name, priority = f"{job.tenant}/{job.id}/{item.index}", PRIORITY[job.tier]
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    self._engine.embed(ids, request_id=f"{name}/{n}", priority=priority)
+                )
+                for n, ids in enumerate(prompts)
+            ]
+        usage = Usage(prompt_tokens=sum(map(len, prompts)), completion_tokens=0)
+        response = embedding_body(
+            [task.result() for task in tasks],
+            model=self._engine.facts.model,
+            encoding=body.encoding_format,
+            prompt_tokens=usage.prompt_tokens,
+        )
+        return response, usage
+
+
+def line_id(job: Job, item: Item | BadItem) -> str:
+    """Name a result line, the same for ever."""
+    return f"{job.id}-{item.index}"
+
+
+def _prompts(rendered: Rendered | JobRejected | None) -> tuple[tuple[int, ...], ...]:
+    if not isinstance(rendered, Rendered):
+        raise TypeError("an item without saved tokens was not rendered")
+    return rendered.prompts
+
+
+def _limit(body: GenerateBody, prompt: int, context: int, default: int | None) -> int:
+    room = context - prompt
+    wanted = body.limit if body.limit is not None else default
+    return room if wanted is None else min(room, wanted)

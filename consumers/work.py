@@ -1,0 +1,125 @@
+"""One job in this consumer's hands: what is done, what runs, what is saved where."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from consumers.answer import Answer
+from fleet.claim import Claim, Saved
+from fleet.job import BadItem, Item, Job, ResultLine, Resumed
+
+
+class ItemRun:
+    """One item of the job on its way.
+
+    saved: what an earlier consumer left of it. answers: the sequences once they run. keeps: whether
+    their tokens are worth saving, because an interrupted answer goes on from them.
+    """
+
+    def __init__(self, item: Item | BadItem, saved: Saved | None) -> None:
+        self.item = item
+        self.saved = saved
+        self.answers: Sequence[Answer] = ()
+        self.keeps = False
+        self.resumed: Resumed = "no"
+
+    def save(self) -> Saved | None:
+        """Return what of it is worth keeping; None if there is nothing.
+
+        An item that has to start again from zero is kept without tokens, so that it is counted.
+        """
+        if not self.answers:
+            return self.saved
+        if not any(answer.ids for answer in self.answers):
+            return None
+        if self.keeps:
+            answer = self.answers[0]
+            return Saved(self.item.index, answer.prompt_ids, tuple(answer.ids))
+        return Saved(self.item.index, (), ())
+
+
+class Work:
+    """The state of one job between its delivery and its settlement.
+
+    last: sequence of the newest message in the job's result log, the fence of the next append.
+    claim, revision: None and 0 until the first checkpoint of a job that nobody had before.
+    on_item: called for every item that is finished.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        done: frozenset[int],
+        last: int,
+        claim: Claim | None = None,
+        revision: int = 0,
+        on_item: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.job = job
+        self._on_item = on_item
+        self.last = last
+        self.claim = claim
+        self.revision = revision
+        self.pending: list[ResultLine] = []
+        self.writer = secrets.token_hex(8)
+        self.changed = asyncio.Event()
+        saved = {entry.index: entry for entry in claim.saved} if claim else {}
+        self._done = len(done)
+        self._open: dict[int, ItemRun] = {
+            item.index: ItemRun(item, saved.get(item.index))
+            for item in job.items
+            if item.index not in done
+        }
+
+    @property
+    def open(self) -> list[ItemRun]:
+        """The items without a line, in order."""
+        return list(self._open.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item has its line, written or pending."""
+        return not self._open
+
+    @property
+    def items_done(self) -> int:
+        """How many items have their line."""
+        return self._done
+
+    @property
+    def interruptions(self) -> int:
+        """How many consumers this job outlived."""
+        return self.claim.interruptions if self.claim else 0
+
+    @property
+    def attempts(self) -> int:
+        """How often the job failed by its own fault."""
+        return self.claim.attempts if self.claim else 0
+
+    def finish(self, line: ResultLine) -> None:
+        """Book a finished item; it is safe only after the next append."""
+        del self._open[line.fleet.item]
+        self._done += 1
+        self.pending.append(line)
+        self.changed.set()
+        self._on_item()
+
+    def saved(self) -> tuple[Saved, ...]:
+        """Collect what a checkpoint has to keep of the unfinished items."""
+        return tuple(kept for run in self._open.values() if (kept := run.save()) is not None)
+
+    def next_claim(self, *, owner: str | None, writer: str) -> Claim:
+        """Build the claim that a checkpoint writes; owner None releases the job."""
+        base = self.claim or Claim(owner=owner, writer=writer, sha256=self.job.sha256)
+        saved = self.saved()
+        return msgspec.structs.replace(
+            base, owner=owner, writer=writer, saved=saved, progress=progress(self._done, saved)
+        )
+
+
+def progress(items_done: int, saved: Sequence[Saved]) -> int:
+    """Count what exists of a job: an item weighs as much as more tokens than any item has."""
+    return items_done * 1_000_000 + sum(len(entry.done_ids) for entry in saved)

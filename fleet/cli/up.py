@@ -1,0 +1,170 @@
+"""`fleet up`: a fleet on this machine, in the foreground."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from fleet.cli import options
+from fleet.errors import UsageError
+
+STOP = (signal.SIGINT, signal.SIGTERM)
+
+
+def fleet_options(command: click.decorators.FC) -> click.decorators.FC:
+    """Add the options that say what the consumers run."""
+    for option in reversed((
+        click.option("--engine", type=click.Choice(["vllm", "scripted"]), default="vllm",
+                     show_default=True, help="Real inference, or deterministic tokens."),
+        click.option("--model-path", metavar="DIR", help="Model directory, if not set up by name."),
+        click.option("--slots", type=click.IntRange(1), metavar="N",
+                     help="Requests in an engine at once."),
+        click.option("--token-rate", type=click.FloatRange(0), metavar="R",
+                     help="Scripted engine: tokens a second of one request."),
+        click.option("--engine-arg", multiple=True, metavar="NAME=VALUE",
+                     help="Further argument of vLLM's AsyncEngineArgs; may be repeated."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def consumer_arguments(given: dict[str, Any]) -> tuple[str, ...]:
+    """Pass what was given on to `python -m consumers`."""
+    arguments: list[str] = []
+    for name in ("model_path", "slots", "token_rate"):
+        if given[name] is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(given[name])]
+    for text in given["engine_arg"]:
+        arguments += ["--engine-arg", text]
+    return tuple(arguments)
+
+
+def check_engine(engine: str) -> None:
+    """Refuse to start consumers that would fail one by one. Raises UsageError."""
+    if engine == "vllm" and find_spec("vllm") is None:
+        raise UsageError(
+            "vLLM is not installed: run `fleet setup`, or use `--engine scripted` for "
+            "deterministic tokens without a model"
+        )
+
+
+@contextmanager
+def told_to_stop() -> Iterator[asyncio.Event]:
+    """Give an event that Ctrl-C or SIGTERM sets; needs a running loop."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in STOP:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in STOP:
+            loop.remove_signal_handler(number)
+
+
+@click.command()
+@click.option(
+    "--model",
+    default="smollm2",
+    show_default=True,
+    metavar="SLUG",
+    help="Alias under which jobs name the model.",
+)
+@click.option("--on-demand", type=click.IntRange(0), default=1, show_default=True, metavar="N")
+@click.option("--spot", type=click.IntRange(0), default=2, show_default=True, metavar="N")
+@click.option(
+    "--zones",
+    default="a,b,c",
+    show_default=True,
+    metavar="A,B,C",
+    help="Zones that the consumers are spread over.",
+)
+@options.nats
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for the broker's files and the logs; default: a temporary one.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="P",
+    help="Port of our own broker on 127.0.0.1; default: a free one.",
+)
+@click.option("--replace", is_flag=True, help="Start another consumer for one that ended.")
+@fleet_options
+@options.as_json
+def command(**given: Any) -> None:
+    """Run a fleet here until Ctrl-C, which drains it: broker, queues and consumers.
+
+    With --json the first line on stdout, once every consumer is ready, is an object with `event`:
+    "ready", `nats`, `model` and `consumers` (node, pid, capacity_type, zone); later lines tell
+    which consumer ended.
+    """
+    from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415 - keeps --help quick
+
+    check_engine(given["engine"])
+    if given["nats"] and (given["store"] or given["port"]):
+        raise UsageError(
+            "--store and --port are for a broker of our own: leave them out with --nats"
+        )
+    plan = FleetPlan(
+        model=given["model"],
+        engine=given["engine"],
+        on_demand=given["on_demand"],
+        spot=given["spot"],
+        zones=tuple(zone for zone in given["zones"].split(",") if zone) or ("a",),
+        nats=given["nats"],
+        store=given["store"],
+        port=given["port"],
+        replace=given["replace"],
+        arguments=consumer_arguments(given),
+    )
+    options.run(_up(plan, as_json=given["as_json"]))
+
+
+async def _up(plan: Any, *, as_json: bool) -> None:
+    from fleet.pool.fleet_up import Ended, fleet_up  # noqa: PLC0415
+    from fleet.pool.local import ending  # noqa: PLC0415
+
+    def tell(event: dict[str, Any], words: str) -> None:
+        if as_json:
+            click.echo(msgspec.json.encode(event))
+        click.echo(words, err=True)
+
+    def ended(end: Ended) -> None:
+        other = end.replacement
+        tell(
+            {"event": "ended", "node": end.node.node, "code": end.code,
+             "replacement": other and _described(other)},
+            f"{end.node.node} ended with {ending(end.code)}"
+            + (f"; {other.node} takes its place" if other else ""),
+        )  # fmt: skip
+
+    with told_to_stop() as stop:
+        click.echo(f"starting {plan.on_demand} on-demand and {plan.spot} spot consumers "
+                   f"({plan.engine}, {plan.model}) ...", err=True)  # fmt: skip
+        async with fleet_up(plan, on_ended=ended) as fleet:
+            consumers = fleet.pool.running()
+            tell(
+                {"event": "ready", "nats": fleet.nats, "model": plan.model,
+                 "monitor": fleet.monitor, "consumers": [_described(n) for n in consumers]},
+                f"ready at {fleet.nats}; Ctrl-C drains\n"
+                + "\n".join(f"  {n.node} pid {n.pid} zone {n.zone}" for n in consumers),
+            )  # fmt: skip
+            await stop.wait()
+            click.echo("draining ...", err=True)
+        tell({"event": "stopped"}, "stopped")
+
+
+def _described(node: Any) -> dict[str, Any]:
+    return {
+        "node": node.node, "pid": node.pid, "capacity_type": node.capacity_type, "zone": node.zone
+    }  # fmt: skip

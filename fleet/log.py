@@ -1,0 +1,54 @@
+"""The log sink: one line an event, as JSON or as text. No prompt and no output is ever in it."""
+
+import json
+import logging
+import sys
+import time
+from typing import Literal
+
+import msgspec
+
+from fleet.events import AnyEvent
+
+_PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+log = logging.getLogger("fleet.events")
+
+
+class _Line(logging.Formatter):
+    """Fields of a record: time, level, text, and whatever was given as `extra`."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        if self._as_json:
+            fields = {
+                "at": f"{at}Z",
+                "level": record.levelname.lower(),
+                "text": record.getMessage(),
+            }
+            line = json.dumps(fields | extra, default=str)
+        else:
+            pairs = " ".join(f"{key}={value}" for key, value in extra.items())
+            line = f"{at}Z {record.levelname.lower():7} {record.getMessage()} {pairs}".rstrip()
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def set_up(form: Literal["text", "json"], *, level: int = logging.INFO) -> None:
+    """Send the log to stderr; stdout belongs to data."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line(as_json=form == "json"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # The client logs each reconnect attempt with a traceback; our own events say it better.
+    logging.getLogger("nats").setLevel(logging.CRITICAL)
+
+
+def record(event: AnyEvent) -> None:
+    """Sink: write an event to the log."""
+    fields = msgspec.to_builtins(event)
+    log.info(fields.pop("event"), extra=fields)

@@ -1,0 +1,1 @@
+"""Capacity: what starts nodes, and what decides how many."""

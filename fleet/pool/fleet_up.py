@@ -1,0 +1,151 @@
+"""A whole fleet on this machine: broker, topology and consumers, up until the context ends."""
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from fleet.broker.connection import Connection, connect
+from fleet.broker.context import find_target
+from fleet.broker.nodes import Nodes
+from fleet.broker.provision import provision
+from fleet.broker.server import serve
+from fleet.errors import ProcessError
+from fleet.job import CapacityType
+from fleet.pool.local import LocalNode, LocalPool, Plan
+from fleet.settings import Settings
+
+# After that long a consumer that was told to drain is killed.
+DRAIN_WAIT_S = 40.0
+
+
+class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fleet up` was asked for.
+
+    nats: URL of a broker that is there already, None for one of our own. store: folder for the
+    broker's files and the logs, None for a temporary one. port: of our own broker, 0 for a free
+    one. replace: start another consumer for one that ended.
+    """
+
+    model: str
+    engine: str
+    on_demand: int = 1
+    spot: int = 2
+    zones: tuple[str, ...] = ("a",)
+    nats: str | None = None
+    store: Path | None = None
+    port: int = 0
+    replace: bool = False
+    arguments: tuple[str, ...] = ()
+    prices_usd_per_hour: dict[str, float] = {}
+    ready_s: float = 300.0
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A consumer's process ended; code: its exit code, negative for a signal."""
+
+    node: LocalNode
+    code: int
+    replacement: LocalNode | None
+
+
+class Fleet:
+    """A fleet that is up. nats: URL of its broker; monitor: HTTP address of it, if it is ours."""
+
+    def __init__(
+        self, plan: FleetPlan, *, nats: str, monitor: str | None, connection: Connection,
+        pool: LocalPool, on_ended: Callable[[Ended], None],
+    ) -> None:  # fmt: skip
+        self.nats = nats
+        self.monitor = monitor
+        self.connection = connection
+        self.pool = pool
+        self.nodes = Nodes(connection)
+        self._plan = plan
+        self._on_ended = on_ended
+        self._zones = itertools.cycle(plan.zones)
+        self._stopping = False
+
+    async def start(self, group: asyncio.TaskGroup) -> None:
+        """Start all consumers and wait until they are ready."""
+        wanted: list[CapacityType] = ["on-demand"] * self._plan.on_demand
+        wanted += ["spot"] * self._plan.spot
+        started = [await self.add(group, capacity_type) for capacity_type in wanted]
+        async with asyncio.timeout(self._plan.ready_s):
+            await self.pool.ready(self.nodes, [node.node for node in started])
+
+    async def add(
+        self, group: asyncio.TaskGroup, capacity_type: CapacityType, zone: str | None = None
+    ) -> LocalNode:
+        """Start one more consumer, in the next zone unless one is named, and watch over it."""
+        node = await self.pool.start(capacity_type, zone or next(self._zones))
+        group.create_task(self._watch(group, node))
+        return node
+
+    async def stop(self) -> None:
+        """Drain every consumer."""
+        self._stopping = True
+        await self.pool.stop(wait_s=DRAIN_WAIT_S)
+
+    async def _watch(self, group: asyncio.TaskGroup, node: LocalNode) -> None:
+        code = await self.pool.wait(node.node)
+        if self._stopping:
+            return
+        other = None
+        if self._plan.replace:
+            other = await self.add(group, node.capacity_type, node.zone)
+        self._on_ended(Ended(node, code, other))
+
+
+@asynccontextmanager
+async def fleet_up(
+    plan: FleetPlan, *, on_ended: Callable[[Ended], None] = lambda _: None
+) -> AsyncIterator[Fleet]:
+    """Bring a fleet up, and drain it when the body ends."""
+    settings = Settings.from_env(os.environ, nats=plan.nats)
+    async with AsyncExitStack() as stack:
+        folder = plan.store or Path(stack.enter_context(tempfile.TemporaryDirectory("-overbook")))
+        monitor = None
+        if plan.nats is None:
+            server = await stack.enter_async_context(serve(folder / "nats", port=plan.port))
+            url, monitor = server.url, server.monitor
+            target = find_target(url, {})
+        else:
+            url, target = plan.nats, find_target(plan.nats, os.environ)
+        connection = await stack.enter_async_context(connect(target, name="fleet-up"))
+        await provision(connection, [plan.model], ack_wait_s=settings.ack_wait_s)
+        pool = LocalPool(
+            Plan(
+                nats=url,
+                model=plan.model,
+                engine=plan.engine,
+                logs=folder / "logs",
+                arguments=plan.arguments,
+                prices_usd_per_hour=plan.prices_usd_per_hour,
+            )
+        )
+        fleet = Fleet(
+            plan, nats=url, monitor=monitor, connection=connection, pool=pool, on_ended=on_ended
+        )
+        async with asyncio.TaskGroup() as group:
+            try:
+                await _start(fleet, group, plan)
+                yield fleet
+            finally:
+                await fleet.stop()
+
+
+async def _start(fleet: Fleet, group: asyncio.TaskGroup, plan: FleetPlan) -> None:
+    try:
+        await fleet.start(group)
+    except TimeoutError as error:
+        names: Sequence[str] = [node.node for node in fleet.pool.running()]
+        raise ProcessError(
+            f"not every one of {', '.join(names)} was ready within {plan.ready_s:.0f} s: look into "
+            "the logs folder, or start fewer consumers"
+        ) from error
