@@ -141,8 +141,8 @@ class Producer:
             is_behind = True
             while True:
                 # Also what was told before we listened.
-                for delta in await self._told(ticket) if is_behind else ():
-                    if fresh := answer.feed(delta):
+                for told in await self._told(ticket) if is_behind else ():
+                    if fresh := answer.feed(told):
                         yield fresh
                 if (lines := await self._lines(ticket)) is not None:
                     break
@@ -151,8 +151,8 @@ class Producer:
                     if fresh := answer.feed(delta):
                         yield fresh
                     is_behind = answer.misses(delta)
-        for delta in answer.rest(lines):
-            yield delta
+        for fresh in answer.rest(lines):
+            yield fresh
 
     def _prepare(
         self,

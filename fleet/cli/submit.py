@@ -17,7 +17,7 @@ from fleet.cli.served import require_served
 from fleet.cli.terminal import write
 from fleet.cli.times import Moment
 from fleet.errors import BrokerUnreachable, JobFailed, UsageError
-from fleet.job import CHAT, COMPLETIONS, EMBEDDINGS, MAX_JOB_BYTES, TIERS, ResultLine
+from fleet.job import CHAT, COMPLETIONS, EMBEDDINGS, MAX_JOB_BYTES, ResultLine, Tier
 from fleet.live_answer import choices
 from fleet.producer import Producer, Request, Ticket
 from fleet.subjects import plain
@@ -37,7 +37,12 @@ class _Vectors(msgspec.Struct, frozen=True):
 @click.command("submit")
 @click.argument("prompt", required=False)
 @options.model
-@click.option("--tier", type=click.Choice(TIERS), default="realtime", show_default=True)
+@click.option(
+    "--tier",
+    type=click.Choice([tier.value for tier in Tier]),
+    default="realtime",
+    show_default=True,
+)
 @click.option(
     "--url",
     type=click.Choice([CHAT, COMPLETIONS, EMBEDDINGS]),
@@ -184,6 +189,8 @@ def _print_rest(lines: Sequence[ResultLine], shown: str) -> None:
         if line.response is not None:
             for vector in msgspec.convert(line.response.body, _Vectors).data:
                 click.echo(msgspec.json.encode(vector.embedding))
+    if shown and is_first:
+        write("\n")  # it began well, and ended in an error
 
 
 def _print_notes(lines: Sequence[ResultLine]) -> None:

@@ -162,7 +162,7 @@ async def _answer(connection: Connection, job: Job, lines: Lines, answerer: Answ
     if job.tier is Tier.REALTIME:
         tokens = TokenStream(connection)
         for item in job.items:
-            if isinstance(item, Item) and not isinstance(item.body, EmbeddingBody):
+            if answer_to(job, item).error is None and isinstance(item, Item):
                 for delta in pieces_of(job, item):
                     await tokens.publish(job.tenant, job.batch, job.id, delta)
     try:

@@ -1,0 +1,46 @@
+"""Times that users type, and foreign text that terminals must not obey."""
+
+import time
+
+import click
+import pytest
+
+from fleet.cli.terminal import harmless
+from fleet.cli.times import Length, Moment, length
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("24h", 86_400), ("7d", 604_800), ("1.5m", 90)]
+)
+def test_a_length_of_time_is_read(text: str, seconds: float) -> None:
+    assert Length().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "-5s", "0s", "1w", "999999999d", "٣s"])
+def test_what_is_no_length_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Length().convert(text, None, None)
+
+
+def test_a_moment_is_given_by_its_distance_or_as_a_time_with_a_zone() -> None:
+    assert Moment().convert("1h", None, None) == pytest.approx(time.time() + 3600, abs=60)
+    assert Moment().convert("1970-01-01T01:00:00+01:00", None, None) == 0
+    assert Moment().convert("1970-01-01T00:01:00Z", None, None) == 60
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2027-01-31", "2027-01-31T12:00:00"])
+def test_a_time_without_a_zone_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Moment().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0s"), (59, "59s"), (61, "1m 01s"), (7_500, "2h 05m")]
+)
+def test_a_length_is_shown_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert length(seconds) == text
+
+
+def test_a_terminal_gets_no_escapes_and_no_turned_text() -> None:
+    hostile = "a\x1b]52;c;eA==\x07b\rc\u202ed\x9be\n\tf é 漢"
+    assert harmless(hostile) == "a]52;c;eA==bcde\n\tf é 漢"
