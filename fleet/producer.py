@@ -197,9 +197,11 @@ class Producer:
 
         subject = results_subject(ticket.tenant, ticket.batch, ticket.job)
         subscription = await self._connection.subscribe(subject, tell)
+        forget = self._connection.on_reconnect(tell)
         try:
             yield
         finally:
+            forget()
             await subscription.unsubscribe()
 
     async def _told(self, ticket: Ticket) -> Sequence[TokenDelta]:
