@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from fleet.broker.connection import Connection
+from fleet.broker.headers import headers_size
 from fleet.broker.stored import Stored, messages
 from fleet.subjects import DEAD, IDENTIFIER, NO_BATCH, dead_subject
 from fleet.wire import JOB_ID, MSG_ID
@@ -28,8 +29,6 @@ OMITTED: Final = "Fleet-Omitted"
 MAX_REASON: Final = 1000
 MAX_NAME: Final = 200
 MAX_JSON_BYTES: Final = 8192
-# For names and separators of headers, beside their values.
-_MARGIN_BYTES: Final = 1024
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +90,8 @@ class DeadLetters:
         }
         if job is not None and IDENTIFIER.fullmatch(job):
             letter[JOB_ID] = job
-        size = len(payload) + sum(map(len, letter.values())) + _MARGIN_BYTES
-        if size > self._connection.max_payload:
+        room = self._connection.max_payload - headers_size(letter)
+        if len(payload) > room:
             letter[OMITTED] = f"{len(payload)} bytes, sha256 {hashlib.sha256(payload).hexdigest()}"
             payload = b""
         where = dead_subject(tier, model, tenant or last)
