@@ -78,8 +78,9 @@ class EventLog:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            async with asyncio.timeout(FLUSH_S):
-                await self._queue.join()
+            if not self._writer.done():  # it ends before us only if the connection is gone
+                async with asyncio.timeout(FLUSH_S):
+                    await self._queue.join()
         except TimeoutError:
             self.dropped += self._unwritten
             log.warning("events were not written before the end", extra={"count": self.dropped})

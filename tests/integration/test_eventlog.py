@@ -1,5 +1,6 @@
 """The event log: in order, in the background, and honest about what it dropped."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from fleet.broker import eventlog
 from fleet.broker.connection import ApiError, Connection, Receipt
 from fleet.broker.eventlog import EventLog
-from fleet.errors import LeaseLost
+from fleet.errors import ConnectionLost, LeaseLost
 from fleet.events import AnyEvent, NodeReady, NodeStopped
 from tests.integration.lossy import lose_answers
+
+SOON_S = 3.0
 
 
 async def read(connection: Connection, node: str) -> list[AnyEvent]:
@@ -94,6 +97,20 @@ async def test_the_bodys_error_leaves_as_it_is_and_the_events_are_kept(
             log.emit(NodeStopped(at=1, node=unique, cause="x"))
             raise LeaseLost("another one has it")
     assert len(await read(provisioned, unique)) == 1
+
+
+async def test_a_connection_that_is_gone_ends_the_block_at_once(
+    provisioned: Connection, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def append(*args: Any, **kwargs: Any) -> Receipt:
+        raise ConnectionLost("closed for good")
+
+    monkeypatch.setattr(provisioned, "append", append)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(SOON_S), EventLog(provisioned) as log:
+            log.emit(NodeStopped(at=1, node=unique, cause="x"))
+            await asyncio.Event().wait()
+    assert caught.group_contains(ConnectionLost)
 
 
 async def test_foreign_events_are_left_out(provisioned: Connection, unique: str) -> None:
