@@ -1,0 +1,179 @@
+"""nats-py's client, hardened: no message can end it, deafen it or mislead it."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from nats import errors
+from nats.aio.client import Client, Server
+from nats.aio.subscription import Subscription as LibrarySubscription
+from nats.protocol.parser import Parser
+
+from fleet.broker.message import Message, read_message
+
+Receive = Callable[[Message], None]
+
+_END: Final = b"\r\n"
+# An INFO line names every server of a cluster.
+_MAX_LINE: Final = 1024 * 1024
+_MAX_DELAY_S: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class HardenedClient(Client):
+    """Connects, reconnects and pings as the library does; reads with a parser of its own.
+
+    denied: called with the server's text when it refuses a subject. failure: set when a receiver
+    raises. refusals: how often in a row the server refused our credentials.
+    """
+
+    def __init__(self, denied: Callable[[str], None], *, wants_tls: bool) -> None:
+        super().__init__()
+        self._ps = _Parser(self)
+        self._denied = denied
+        self._wants_tls = wants_tls
+        self._receivers: dict[int, Receive] = {}
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.refusals = 0
+
+    async def listen(self, subject: str, queue: str, receive: Receive) -> LibrarySubscription:
+        """Subscribe; `receive` is called in the read loop, so it must be quick."""
+        # Known beforehand, for a message may come before `subscribe` returns.
+        sid = self._sid + 1
+        self._receivers[sid] = receive
+        try:
+            return await self.subscribe(subject, queue=queue)
+        except errors.Error:
+            del self._receivers[sid]
+            raise
+
+    async def ignore(self, subscription: LibrarySubscription) -> None:
+        """Unsubscribe; what comes from now on is dropped."""
+        self._receivers.pop(subscription._id, None)  # noqa: SLF001 - no public name
+        if not (self.is_closed or subscription._closed):  # noqa: SLF001
+            await subscription.unsubscribe()
+
+    async def finish(self, subscription: LibrarySubscription) -> None:
+        """Unsubscribe, but receive what is on its way already; one round trip."""
+        try:
+            if self.is_connected:
+                await self._send_unsubscribe(subscription._id)  # noqa: SLF001
+                await self.flush()
+        finally:
+            await self.ignore(subscription)
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether a task that reads, writes or pings has ended under a living connection."""
+        tasks = (self._reading_task, self._flusher_task, self._ping_interval_task)
+        return self.is_connected and any(task is None or task.done() for task in tasks)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the connection is down and nobody is trying to bring it up again."""
+        task = self._reconnection_task
+        return not (self.is_connected or self.is_closed) and (task is None or task.done())
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        receive = self._receivers.get(sid)
+        if receive is None:
+            return
+        try:
+            receive(read_message(subject, reply, data, headers))
+        except Exception as error:  # noqa: BLE001 - raised again where the connection is held
+            if not self.failure.done():
+                self.failure.set_exception(error)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # The server itself ends the connection after those errors that are fatal. The library would
+        # also close it for good, and after any other.
+        if "permissions violation" in err_msg.lower():
+            self._denied(err_msg.strip("'"))
+        else:
+            await self._error_cb(errors.Error(err_msg.strip("'")))
+
+    async def _process_pong(self) -> None:
+        # The library sets the result of a flush that was cancelled, which ends its read loop.
+        if self._pongs and self._pongs[0].done():
+            del self._pongs[0]
+            self._pings_outstanding = 0
+        else:
+            await super()._process_pong()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # Called before we send our credentials. The library sends them in the clear if the server,
+        # or someone in between, says that it needs no TLS.
+        if initial_connection and self._wants_tls:
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise errors.SecureConnWantedError
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
+
+class _Parser(Parser):
+    """Splits lines at single spaces, as the server writes them.
+
+    The library splits at every white space, and a foreign subject may hold VT or FF; there, too, a
+    subject that is not UTF-8 ends the read loop.
+    """
+
+    async def parse(self, data: bytes = b"") -> None:
+        self.buf.extend(data)
+        try:
+            while await self._step():
+                pass
+        except (ValueError, IndexError, UnicodeDecodeError) as error:
+            raise errors.ProtocolError from error  # the read loop reconnects
+
+    async def _step(self) -> bool:
+        """Process one whole message or line; False when the buffer has none."""
+        end = self.buf.find(_END, 0, _MAX_LINE)
+        if end < 0:
+            if len(self.buf) >= _MAX_LINE:
+                raise errors.ProtocolError
+            return False
+        verb, _, rest = bytes(self.buf[:end]).partition(b" ")
+        if verb in {b"MSG", b"HMSG"}:
+            return await self._message(rest.split(b" "), end + len(_END), verb == b"HMSG")
+        del self.buf[: end + len(_END)]
+        match verb:
+            case b"PING":
+                await self.nc._process_ping()  # noqa: SLF001 - as the library's own parser does
+            case b"PONG":
+                await self.nc._process_pong()  # noqa: SLF001
+            case b"INFO":
+                await self.nc._process_info(json.loads(rest))  # noqa: SLF001
+            case b"-ERR":
+                await self.nc._process_err(rest.decode(errors="replace"))  # noqa: SLF001
+            case b"+OK":
+                pass
+            case _:
+                raise errors.ProtocolError
+        return True
+
+    async def _message(self, words: list[bytes], start: int, has_headers: bool) -> bool:
+        """Process `<subject> <sid> [reply] [header size] <size>` and the bytes behind it."""
+        middle = start + int(words[-2]) if has_headers else start
+        end = start + int(words[-1])
+        if len(self.buf) < end + len(_END):
+            return False
+        reply = words[2] if len(words) == (5 if has_headers else 4) else b""
+        headers, payload = bytes(self.buf[start:middle]), bytes(self.buf[middle:end])
+        del self.buf[: end + len(_END)]
+        await self.nc._process_msg(int(words[1]), words[0], reply, payload, headers)  # noqa: SLF001
+        return True
+
+
+def pick_server(servers: list[Server], _: dict[str, Any]) -> tuple[Server, float]:
+    """Choose where to reconnect, and after how many seconds.
+
+    At random, for a fleet loses its server in one moment and must not come back in one.
+    """
+    server = min(servers, key=lambda server: (server.reconnects, random.random()))  # noqa: S311
+    return server, random.uniform(0.01, min(_MAX_DELAY_S, 0.1 * 2**min(server.reconnects, 8)))  # noqa: S311

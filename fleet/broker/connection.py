@@ -1,0 +1,363 @@
+"""The connection to NATS: the one place that builds a client, and what the rest may ask of it."""
+
+import asyncio
+import itertools
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple, NoReturn
+
+import msgspec
+from nats import errors
+from nats.aio.subscription import Subscription as LibrarySubscription
+
+from fleet.broker.beside import Beside
+from fleet.broker.client import HardenedClient, Receive
+from fleet.broker.context import Target
+from fleet.broker.dial import close_client, open_client, wants_tls, watch
+from fleet.broker.headers import headers_size
+from fleet.broker.message import Message
+from fleet.errors import BrokerRefused, BrokerUnreachable, ConnectionLost, UsageError
+from fleet.subjects import shown
+
+__all__ = ["ApiError", "Connection", "Message", "Receipt", "Subscription", "connect"]
+
+NO_RESPONDERS: Final = "503"
+_FULL: Final = frozenset({10077, 10023})
+_QUOTED: Final = re.compile('"([^"]*)"')
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(BrokerRefused):
+    """JetStream said no. err_code: its number for the cause; code: like HTTP's."""
+
+    def __init__(self, message: str, err_code: int | None = None, code: int | None = None) -> None:
+        super().__init__(message)
+        self.err_code = err_code
+        self.code = code
+
+
+class Receipt(NamedTuple):
+    """Where a message was stored. duplicate: its id was there already, and nothing was written."""
+
+    stream: str
+    sequence: int
+    duplicate: bool
+
+
+class _Error(msgspec.Struct, frozen=True):
+    code: int | None = None
+    err_code: int | None = None
+    description: str = "no reason given"
+
+
+class _PubAck(msgspec.Struct, frozen=True):
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+class Subscription:
+    """Interest in a subject, as long as it is not given up."""
+
+    def __init__(self, client: HardenedClient, subscription: LibrarySubscription) -> None:
+        self._client = client
+        self._subscription = subscription
+
+    async def unsubscribe(self) -> None:
+        """End at once; what is on its way is dropped."""
+        await self._client.ignore(self._subscription)
+
+    async def drain(self, *, wait_s: float = 2.0) -> None:
+        """End, but first receive what the server has sent already: one round trip."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._client.finish(self._subscription)
+        except (TimeoutError, OSError, errors.Error) as error:
+            log.warning("a subscription was not drained", extra={"error": str(error)})
+
+
+class Connection:
+    """A connection that comes back by itself. Made by `connect`; for one event loop."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._client = HardenedClient(self._denied, wants_tls=wants_tls(target))
+        self._waiting: dict[str, tuple[str, asyncio.Future[Message]]] = {}
+        self._numbers = itertools.count(1)
+        self._inbox = ""
+        self._up = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._on_reconnect: list[Callable[[], None]] = []
+        self._on_denied: list[Callable[[str], None]] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is up, as far as we know."""
+        return self._client.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of one message, payload and headers together."""
+        return self._client.max_payload
+
+    @property
+    def server_version(self) -> str:
+        """The version of the server, such as 2.15.1."""
+        return str(self._client._server_info.get("version", "0"))  # noqa: SLF001 - no public name
+
+    @property
+    def address(self) -> str:
+        """The servers, without credentials."""
+        return self._target.address
+
+    def new_inbox(self) -> str:
+        """Return a subject that nobody else uses."""
+        return self._client.new_inbox()
+
+    def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back after every reconnect; returns the function that ends it."""
+        self._on_reconnect.append(callback)
+        return lambda: self._on_reconnect.remove(callback)
+
+    def on_denied(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call back with the server's text when it forbids a subject; returns what ends it."""
+        self._on_denied.append(callback)
+        return lambda: self._on_denied.remove(callback)
+
+    async def closed(self) -> NoReturn:
+        """Wait until the connection is closed for good. Raises ConnectionLost then."""
+        await self._closed.wait()
+        self._raise_closed()
+
+    async def up(self) -> None:
+        """Wait until the connection is up. Raises ConnectionLost when it never will be."""
+        await self._up.wait()
+        if self._closed.is_set():
+            self._raise_closed()
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply: str = "",
+    ) -> None:
+        """Send a message; while the connection is down it is buffered, up to 2 MiB.
+
+        Raises UsageError for a subject, header or size that cannot be sent, BrokerUnreachable when
+        the buffer is full, ConnectionLost. A lack of permission is only logged: use `request`.
+        """
+        given = dict(headers) if headers else None
+        self._measure(subject, payload, given or {})
+        try:
+            await self._client.publish(subject, payload, reply, given)
+        except errors.ConnectionClosedError:
+            self._raise_closed()
+        except (errors.BadSubjectError, errors.BadHeaderError, errors.MaxPayloadError) as error:
+            raise UsageError(f"{shown(subject)} cannot be sent: {error}") from error
+        except (errors.Error, OSError) as error:
+            raise BrokerUnreachable(
+                f"{self.address} is unreachable ({error}), and {shown(subject)} was not sent: "
+                "try again when the connection is back"
+            ) from error
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        wait_s: float = 5.0,
+    ) -> Message:
+        """Send a message and return the answer, at most `wait_s` seconds later.
+
+        Raises BrokerUnreachable when none comes, BrokerRefused when nothing listens or the server
+        forbids it, and as `publish`.
+        """
+        reply = await self._ask(subject, payload, headers, wait_s)
+        if reply.status == NO_RESPONDERS:
+            raise BrokerRefused(_nobody(subject))
+        return reply
+
+    async def append(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        wait_s: float = 5.0,
+    ) -> Receipt:
+        """Store a message in the stream that takes its subject; returns once the server has it.
+
+        Raises ApiError when JetStream refuses, BrokerUnreachable when no answer came: it may be
+        stored or not then. And as `request`.
+        """
+        reply = await self._ask(subject, payload, headers, wait_s)
+        if reply.status == NO_RESPONDERS:
+            raise BrokerRefused(
+                f"no stream takes {shown(subject)}: check tier, model and tenant, or run "
+                "`fleet init`"
+            )
+        answer: _PubAck = _decode(reply.payload, _PubAck, subject)
+        if answer.error is not None:
+            raise _api_error(subject, answer.error)
+        if not answer.stream or not answer.seq:
+            raise BrokerRefused(f"{shown(subject)} was answered by something that is no stream")
+        return Receipt(answer.stream, answer.seq, answer.duplicate)
+
+    async def api(self, name: str, body: object | None = None) -> dict[str, Any]:
+        """Ask `$JS.API.<name>` and return its answer. Raises ApiError, and as `request`."""
+        subject = f"$JS.API.{name}"
+        reply = await self.request(subject, b"" if body is None else msgspec.json.encode(body))
+        answer: dict[str, Any] = _decode(reply.payload, dict[str, Any], subject)
+        if "error" in answer:
+            raise _api_error(name, msgspec.convert(answer["error"], _Error))
+        return answer
+
+    async def subscribe(self, subject: str, callback: Receive, *, queue: str = "") -> Subscription:
+        """Call `callback` with every message; it must not block, and what it raises ends `connect`.
+
+        Raises UsageError for a subject that is none, ConnectionLost.
+        """
+        try:
+            return Subscription(self._client, await self._client.listen(subject, queue, callback))
+        except errors.ConnectionClosedError:
+            self._raise_closed()
+        except errors.Error as error:
+            raise UsageError(f"{shown(subject)} cannot be subscribed to: {error}") from error
+
+    async def _ask(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None, wait_s: float
+    ) -> Message:
+        reply = f"{self._inbox}.{next(self._numbers)}"
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[reply] = (subject, answer)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.publish(subject, payload, headers=headers, reply=reply)
+                return await answer
+        except TimeoutError as error:
+            state = "" if self.connected else ", the connection is down"
+            raise BrokerUnreachable(
+                f"no answer to {shown(subject)} from {self.address} within {wait_s:g} s{state}: "
+                "check the server, then try again"
+            ) from error
+        finally:
+            del self._waiting[reply]
+
+    def _answered(self, message: Message) -> None:
+        _, answer = self._waiting.get(message.subject, (None, None))
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _measure(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Refuse what is too large. The server would cut the connection instead of an answer."""
+        size = len(payload) + headers_size(headers)
+        if size > self.max_payload:
+            raise UsageError(
+                f"the message to {shown(subject)} has {size} bytes with its headers, over the "
+                f"server's limit of {self.max_payload}: send less, or put it into a store"
+            )
+
+    def _denied(self, text: str) -> None:
+        log.warning("nats: forbidden", extra={"error": text})
+        named = set(_QUOTED.findall(text))
+        deaf = f"{self._inbox}.*" in named
+        for reply, (subject, answer) in self._waiting.items():
+            if not answer.done() and (deaf or {subject, reply} & named):
+                answer.set_exception(
+                    BrokerRefused(
+                        f"{shown(subject)} is forbidden ({text}): ask for the permission, or use "
+                        "other credentials"
+                    )
+                )
+        for callback in tuple(self._on_denied):
+            callback(text)
+
+    def _raise_closed(self) -> NoReturn:
+        raise ConnectionLost(
+            f"the connection to {self.address} is closed for good: start the process again"
+        )
+
+    async def _went_down(self) -> None:
+        self._up.clear()
+
+    async def _came_up(self) -> None:
+        self._client.refusals = 0
+        self._up.set()
+        for callback in tuple(self._on_reconnect):
+            callback()
+
+    async def _ended(self) -> None:
+        self._closed.set()
+        self._up.set()
+        for _, answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(
+                    ConnectionLost(f"the connection to {self.address} was closed before an answer")
+                )
+
+    async def _open(self, name: str, wait_s: float) -> None:
+        await open_client(
+            self._client,
+            self._target,
+            name=name,
+            wait_s=wait_s,
+            on_down=self._went_down,
+            on_up=self._came_up,
+            on_closed=self._ended,
+        )
+        self._inbox = self.new_inbox()
+        await self.subscribe(f"{self._inbox}.*", self._answered)
+        self._up.set()
+
+
+@asynccontextmanager
+async def connect(
+    target: Target, *, name: str, wait_s: float = 10.0
+) -> AsyncIterator[Connection]:
+    """Connect, and close when the body ends; `name` is shown in the server's monitoring.
+
+    Raises BrokerUnreachable when no server answers within `wait_s`, BrokerRefused when it refuses
+    the credentials, UsageError for files that cannot be used.
+    """
+    connection = Connection(target)
+    client = connection._client  # noqa: SLF001 - its other half
+    try:
+        await connection._open(name, wait_s)  # noqa: SLF001
+        async with Beside(watch(client)):
+            yield connection
+    finally:
+        await close_client(client)
+
+
+def _nobody(subject: str) -> str:
+    if subject.startswith("$JS."):
+        return (
+            f"JetStream does not answer on {shown(subject)}: it is off or still starting, or the "
+            "stream or durable is missing; run `fleet init`, and `fleet doctor` to see what is"
+        )
+    return f"nothing listens on {shown(subject)}: start what serves it, or correct the subject"
+
+
+def _api_error(subject: str, error: _Error) -> ApiError:
+    if error.err_code in _FULL:
+        text = f"queue full: {shown(subject)} takes no more now ({error.description}); wait until "
+        return ApiError(text + "it has drained, then send again", error.err_code, error.code)
+    text = f"{shown(subject)} was refused: {error.description} (error {error.err_code})"
+    return ApiError(text, error.err_code, error.code)
+
+
+def _decode(payload: bytes, type_: Any, subject: str) -> Any:
+    try:
+        return msgspec.json.decode(payload, type=type_)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BrokerRefused(
+            f"the answer to {shown(subject)} is not JetStream's ({error}): check the subject, and "
+            "who else listens on it"
+        ) from error

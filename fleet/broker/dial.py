@@ -1,0 +1,158 @@
+"""Opening a connection, watching over it, and closing it."""
+
+import asyncio
+import importlib.util
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from nats import errors
+
+from fleet.broker.client import HardenedClient, pick_server
+from fleet.broker.context import Target
+from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
+
+# A server that says nothing for so long, thrice, is gone: 15 s.
+PING_S: Final = 5
+CONNECT_S: Final = 3
+# Between tries of the first connect. Later ones are spread by `pick_server`.
+RETRY_S: Final = 0.25
+WATCH_S: Final = 2.0
+CLOSE_S: Final = 5.0
+# A server may refuse for a moment while it reloads its accounts.
+REFUSALS: Final = 5
+
+log = logging.getLogger(__name__)
+
+
+async def open_client(
+    client: HardenedClient,
+    target: Target,
+    *,
+    name: str,
+    wait_s: float,
+    on_down: Callable[[], Awaitable[None]],
+    on_up: Callable[[], Awaitable[None]],
+    on_closed: Callable[[], Awaitable[None]],
+) -> None:
+    """Connect for the first time. Raises BrokerUnreachable after `wait_s`, BrokerRefused."""
+    last: Exception | None = None
+    connected = False
+
+    async def on_error(error: Exception) -> None:
+        nonlocal last
+        last = error
+        if _is_refusal(error):
+            client.refusals += 1
+            if not connected:
+                raise BrokerRefused(
+                    f"{target.address} refused the credentials ({error}): check user, password, "
+                    f"token or creds; the address comes from {target.origin}"
+                ) from error
+        if connected:
+            log.warning("nats", extra={"error": _words(error)})
+
+    options = _options(target)
+    try:
+        async with asyncio.timeout(wait_s):
+            await client.connect(
+                list(target.servers),
+                name=name,
+                error_cb=on_error,
+                disconnected_cb=on_down,
+                reconnected_cb=on_up,
+                closed_cb=on_closed,
+                connect_timeout=CONNECT_S,
+                ping_interval=PING_S,
+                max_outstanding_pings=2,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type] # it only sleeps
+                reconnect_to_server_handler=pick_server,
+                **options,
+            )
+    except TimeoutError as error:
+        raise BrokerUnreachable(
+            f"no NATS server answers at {target.address} ({_words(last)}): start one with "
+            f"`fleet up`, or correct the address; it comes from {target.origin}"
+        ) from error
+    connected = True
+
+
+async def watch(client: HardenedClient) -> None:
+    """Raise what a receiver raised; repair or end a connection that only looks alive."""
+    while not client.is_closed:
+        await asyncio.wait({client.failure}, timeout=WATCH_S)
+        if client.failure.done():
+            client.failure.result()
+        if client.refusals >= REFUSALS or client.is_stuck:
+            log.error("nats: giving up", extra={"refusals": client.refusals})
+            await close_client(client)
+        elif client.is_deaf:
+            log.error("nats: a task of the connection ended, reconnecting")
+            await client.force_reconnect()
+
+
+async def close_client(client: HardenedClient) -> None:
+    """Send what is buffered and close; takes at most CLOSE_S seconds each."""
+    try:
+        if client.is_connected and not client.is_deaf:
+            async with asyncio.timeout(CLOSE_S):
+                await client.flush()
+    except (TimeoutError, OSError, errors.Error) as error:
+        log.warning("nats: not everything was sent", extra={"error": _words(error)})
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await client.close()
+    except (TimeoutError, OSError, errors.Error) as error:
+        log.warning("nats: closing failed", extra={"error": _words(error)})
+
+
+def _is_refusal(error: Exception) -> bool:
+    text = str(error).lower()
+    return "authorization violation" in text or "user authentication" in text
+
+
+def _words(error: Exception | None) -> str:
+    return "no answer" if error is None else str(error) or type(error).__name__
+
+
+def _options(target: Target) -> dict[str, Any]:
+    """Translate credentials for the library."""
+    options: dict[str, Any] = {
+        "user": target.user,
+        "password": target.password,
+        "token": target.token,
+        "user_credentials": target.creds,
+        "nkeys_seed": target.nkey,
+    }
+    if target.inbox_prefix:
+        options["inbox_prefix"] = target.inbox_prefix.rstrip(".")
+    if target.creds or target.nkey:
+        _require_nkeys(target)
+    if wants_tls(target):
+        options["tls"] = _tls(target)
+    return options
+
+
+def _require_nkeys(target: Target) -> None:
+    if importlib.util.find_spec("nkeys") is None:
+        raise UsageError(f"{target.origin} uses creds or an nkey: install the package `nkeys`")
+
+
+def wants_tls(target: Target) -> bool:
+    """Whether the connection must be encrypted; otherwise that is for the server to say."""
+    files = (target.ca, target.cert, target.key)
+    return any(files) or any(server.startswith("tls://") for server in target.servers)
+
+
+def _tls(target: Target) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=target.ca)
+        if target.cert:
+            context.load_cert_chain(target.cert, target.key)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the TLS files {target.ca}, {target.cert}, {target.key} cannot be used: {error}"
+        ) from error
+    return context

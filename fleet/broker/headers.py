@@ -1,0 +1,55 @@
+"""NATS header blocks, which a foreign client may have filled with anything."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+_VERSION: Final = b"NATS/1.0"
+_NAME: Final = re.compile(rb"[!-9;-~]+")  # printable ASCII without the colon
+_STATUS: Final = re.compile(rb" (\d{3})(?: (.*))?")
+
+
+class HeaderBlock(NamedTuple):
+    """What a block says. malformed: it breaks the rules; `headers` has the lines that do not."""
+
+    headers: dict[str, str]
+    status: str | None
+    description: str
+    malformed: bool
+
+
+def parse_headers(block: bytes, *, last: bool) -> HeaderBlock:
+    """Parse a block of any bytes; never raises.
+
+    last: of a repeated name the last value counts, else the first. The server appends its own lines
+    to those of a stored message, and reads the first of what a client sends.
+    """
+    first_line, *lines = block.split(b"\r\n")
+    malformed = lines[-2:] != [b"", b""]
+    status, description = None, ""
+    rest = first_line.removeprefix(_VERSION)
+    if rest == first_line or (rest and _STATUS.fullmatch(rest) is None):
+        malformed = True
+    elif match := _STATUS.fullmatch(rest):
+        status = match[1].decode()
+        description = (match[2] or b"").decode(errors="replace")
+    headers: dict[str, str] = {}
+    for line in filter(None, lines):
+        name, colon, value = line.partition(b":")
+        text = value.strip().decode(errors="replace")
+        if not colon or _NAME.fullmatch(name.strip()) is None:
+            malformed = True
+            continue
+        malformed = malformed or "\ufffd" in text
+        key = name.strip().decode()
+        if last or key not in headers:
+            headers[key] = text
+    return HeaderBlock(headers, status, description, malformed)
+
+
+def headers_size(headers: Mapping[str, str]) -> int:
+    """Return how many bytes the headers take on the wire; 0 if there are none."""
+    if not headers:
+        return 0
+    lines = sum(len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items())
+    return len(_VERSION) + 4 + lines
