@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
+from pathlib import Path
 
 import pytest
 
 from fleet.broker.connection import Connection
+from fleet.broker.provision import provision
 from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenStream
 from fleet.errors import JobFailed, JobRejected
@@ -14,7 +16,9 @@ from fleet.job import Item, Job, ResultLine, Tier, TokenDelta
 from fleet.live_answer import choices
 from fleet.producer import GROUP_JOBS, Producer, Ticket, open_producer
 from tests.integration.answering import answer_to, answering
+from tests.integration.brokers import connected
 from tests.integration.lossy import lose_answers
+from tests.server import nats_server
 
 BOUND_S = 20.0
 
@@ -251,3 +255,29 @@ async def test_a_producer_opens_its_own_connection(
     async with answering(provisioned, unique), open_producer(nats_url, tenant=unique) as producer:
         ticket = await producer.submit(chat("hello"), model=unique, tier="batch")
         assert await answers(producer, ticket) == ["hello"]
+
+
+async def test_a_wait_outlives_a_restart_of_the_broker(tmp_path: Path, unique: str) -> None:
+    with nats_server(tmp_path) as server:
+        port = server.port
+        async with connected(server.url) as connection:
+            await provision(connection, [unique])
+    with ExitStack() as servers:
+        servers.enter_context(nats_server(tmp_path, port=port))
+        url = f"nats://127.0.0.1:{port}"
+        async with connected(url) as connection, asyncio.TaskGroup() as group:
+            producer = Producer(connection, tenant=unique)
+            ticket = await producer.submit(chat("still there"), model=unique)
+            answer = group.create_task(answers(producer, ticket))
+            text = group.create_task(streamed(producer, ticket))
+            # One round trip, in which both get to wait.
+            await ResultLog(connection).read(unique, None, ticket.job)
+            servers.close()
+            servers.enter_context(nats_server(tmp_path, port=port))
+            await connection.up()
+            async with (
+                connected(url) as other,
+                answering(other, unique, tier=Tier.REALTIME),
+            ):
+                assert await answer == ["still there"]
+                assert "".join(delta.text for delta in await text) == "still there"
