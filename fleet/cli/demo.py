@@ -10,7 +10,7 @@ from fleet.cli import options
 from fleet.cli.up import check_engine
 
 # Three engines share two cores and 8 GiB: few slots, and a KV cache that just holds them.
-SLOTS = "24"
+SLOTS = "16"
 TOKENS_PER_S = "8"
 LIMIT_S = 300
 
@@ -32,7 +32,7 @@ def command(engine: str, *, as_json: bool) -> int:
     exit code is the audit's: 0 if every answer is there once and right.
     """
     from fleet.demo.audit import PRICES_USD_PER_HOUR, report  # noqa: PLC0415 - keeps --help quick
-    from fleet.demo.play import play  # noqa: PLC0415
+    from fleet.demo.stage import perform  # noqa: PLC0415
     from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415
 
     if engine == "vllm" and sys.platform != "linux":
@@ -55,7 +55,7 @@ def command(engine: str, *, as_json: bool) -> int:
         prices_usd_per_hour=PRICES_USD_PER_HOUR,
     )
     say(f"starting a broker, 1 on-demand and 2 spot consumers with the {engine} engine")
-    audit = options.run(play(plan, say=say, on_progress=lambda _done, _all: None))
+    audit = options.run(perform(plan, say=say))
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(audit), "ok": audit.ok}))
     else:

@@ -54,6 +54,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     tokens_again: int
     interruptions: tuple[Interruption, ...]
     realtime_answers: int
+    realtime_on_spot: int
     background_answers: int
     background_on_spot: int
     cost_usd: float
@@ -62,8 +63,9 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Nothing missing, doubled, failed, wrong or left behind, and both interruptions healed."""
-        flaws = self.missing + self.doubled + self.failed + self.wrong + len(self.left_behind)
+        """Nothing missing, doubled, failed, wrong, misrouted or left behind; both losses healed."""
+        flaws = self.missing + self.doubled + self.failed + self.wrong + self.realtime_on_spot
+        flaws += len(self.left_behind)
         healed = all(one.went_on_s is not None for one in self.interruptions)
         return flaws == 0 and healed and len(self.interruptions) == 2
 
@@ -111,6 +113,7 @@ def report(audit: Audit) -> str:
             else f"work went on at {one.taken_by} after {one.went_on_s:.2f} s"
         )
     beside = f"{audit.realtime_answers} real-time, {audit.background_answers} background"
+    rows["real-time answers on spot"] = f"{audit.realtime_on_spot}"
     rows["answers beside the batch"] = f"{beside} ({audit.background_on_spot} of these on spot)"
     on_demand = f"{audit.on_demand_usd:.4f} USD if all were on-demand"
     rows["cost at example H100 prices"] = f"{audit.cost_usd:.4f} USD, {on_demand}"

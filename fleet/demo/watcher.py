@@ -1,7 +1,7 @@
 """What happens in a fleet while the demonstration runs: events, and each node's last heartbeat."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
@@ -49,6 +49,14 @@ class Watcher:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something is true of what was seen."""
         while not holds():
+            self._news.clear()
+            await self._news.wait()
+
+    async def first(self, find: Callable[[], Iterator[E]]) -> E:
+        """Wait until `find` yields an event; return the first."""
+        while True:
+            if event := next(find(), None):
+                return event
             self._news.clear()
             await self._news.wait()
 

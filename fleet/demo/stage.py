@@ -1,0 +1,76 @@
+"""The demonstration from curtain to audit."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from fleet.demo.audit import Audit, Life, cost, count_lines, delivered
+from fleet.demo.leftovers import left_behind
+from fleet.demo.play import Play, Say
+from fleet.events import NodeStopped
+from fleet.job import ResultLine, Tier
+from fleet.pool.fleet_up import Ended, FleetPlan, fleet_up
+
+
+async def perform(plan: FleetPlan, *, say: Say) -> Audit:
+    """Bring the fleet up, play, take it down, and audit. Raises FleetError where the play stops."""
+    ends: dict[str, float] = {}
+
+    def ended(end: Ended) -> None:
+        ends[end.node.node] = time.time()
+        if end.replacement:
+            say(f"{end.replacement.node} takes the place of {end.node.node} and loads its engine")
+
+    async with fleet_up(plan, on_ended=ended) as fleet:
+        say("the fleet is up: " + ", ".join(node.node for node in fleet.pool.running()))
+        play = Play(fleet, model=plan.model, say=say)
+        await play.run()
+        nodes = list(fleet.pool.nodes.values())
+        closed = time.time()
+    lives = [
+        Life(
+            node=node.node,
+            capacity_type=node.capacity_type,
+            seconds=ends.get(node.node, closed) - node.started_at,
+        )
+        for node in nodes
+    ]
+    return _audit(play, plan, lives, left_behind(node.pid for node in nodes))
+
+
+def _audit(play: Play, plan: FleetPlan, lives: Sequence[Life], left: tuple[int, ...]) -> Audit:
+    counts = count_lines(play.lines)
+    realtime, background = (play.traffic.answers[t] for t in (Tier.REALTIME, Tier.BACKGROUND))
+    again = [other for _, other in play.undisturbed]
+    tokens = delivered([*play.lines, *realtime, *background, *again])
+    made = {name: node.tokens_generated for name, node in play.watcher.beats.items()}
+    made |= {event.node: event.tokens_generated for event in play.watcher.of(NodeStopped)}
+    items = sum(manifest.items for manifest in play.manifests)
+    paid, on_demand = cost(lives, plan.prices_usd_per_hour)
+    return Audit(
+        engine=plan.engine,
+        items=items,
+        missing=items - len(counts),
+        doubled=sum(count - 1 for count in counts.values()),
+        failed=sum(line.error is not None for line in [*play.lines, *realtime, *background]),
+        interrupted=dict(Counter(line.fleet.resumed for line, _ in play.undisturbed)),
+        compared=len(play.undisturbed),
+        wrong=sum(_texts(line) != _texts(other) for line, other in play.undisturbed),
+        tokens_delivered=tokens,
+        tokens_generated=sum(made.values()),
+        tokens_again=max(0, sum(made.values()) - tokens),
+        interruptions=tuple(play.interruptions),
+        realtime_answers=len(realtime),
+        realtime_on_spot=sum(line.fleet.capacity_type == "spot" for line in realtime),
+        background_answers=len(background),
+        background_on_spot=sum(line.fleet.capacity_type == "spot" for line in background),
+        cost_usd=paid,
+        on_demand_usd=on_demand,
+        left_behind=left,
+    )
+
+
+def _texts(line: ResultLine) -> list[str]:
+    if line.response is None:
+        return []
+    return [choice["message"]["content"] for choice in line.response.body["choices"]]
