@@ -70,9 +70,13 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally:
-    """Adds up a batch's result lines; the first line of an item counts, as in its log."""
+    """Adds up a batch's result lines; the first line of an item counts, as in its log.
+
+    sequence: of the last message that was added, for whoever reads the log in pieces.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
+        self.sequence = 0
         self._batch = manifest.id
         self._starts = starts(manifest.layout)
         self._seen = bytearray(self._starts[-1])

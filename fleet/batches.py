@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from fleet.broker.batch_publish import Outgoing
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
 from fleet.broker.results import ResultLog
-from fleet.errors import BrokerRefused, LeaseLost, NotFound, UsageError
+from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost, NotFound, UsageError
 from fleet.job import ResultLine, Tier
 from fleet.manifest import Manifest, batch_name, job_id
 from fleet.producer import grouped, publish
@@ -27,6 +28,7 @@ from fleet.wire import job_headers
 __all__ = ["Batches", "Collected", "Manifest", "draft"]
 
 POLL_S: Final = 0.5
+PATIENCE_S: Final = 60.0
 # Each try fails only if somebody else moved the batch on meanwhile.
 TRIES: Final = 10
 _TWICE: Final = (
@@ -127,22 +129,32 @@ class Batches:
         """Count a batch's results, all of which are read for it. Raises NotFound."""
         manifest = await self.manifest(batch)
         tally = Tally(manifest)
-        await self._count(manifest, tally, after=0)
+        await self._count(manifest, tally)
         return tally.status(manifest)
 
     async def watch(self, batch: str) -> AsyncGenerator[BatchStatus, None]:
-        """Yield the status now and whenever it may have changed, until it is final."""
+        """Yield the status now and whenever it may have changed, until it is final.
+
+        Raises NotFound, and BrokerUnreachable once the broker was silent for PATIENCE_S.
+        """
         manifest = await self.manifest(batch)
         tally = Tally(manifest)
-        sequence = 0
+        heard_at = time.monotonic()
         while True:
-            sequence = await self._count(manifest, tally, after=sequence)
-            status = tally.status(manifest)
-            yield status
-            if status.status in FINAL:
-                return
+            try:
+                await self._count(manifest, tally)
+                manifest = await self.manifest(batch)
+            except BrokerUnreachable:
+                # The connection comes back by itself: a restart should not end a watch of hours.
+                if time.monotonic() - heard_at > PATIENCE_S:
+                    raise
+            else:
+                heard_at = time.monotonic()
+                status = tally.status(manifest)
+                yield status
+                if status.status in FINAL:
+                    return
             await asyncio.sleep(POLL_S)
-            manifest = await self.manifest(batch)
 
     async def collect(self, batch: str, folder: Path, *, with_fleet: bool = False) -> Collected:
         """Write the results that are there, in the order of the input; safe to repeat.
@@ -230,11 +242,12 @@ class Batches:
         await self._bucket.put(key, found, revision=revision)
         raise UsageError(f"batch {manifest.id} was cancelled while it was being submitted")
 
-    async def _count(self, manifest: Manifest, tally: Tally, *, after: int) -> int:
-        async for message in self._log.follow(self._tenant, manifest.id, after=after):
+    async def _count(self, manifest: Manifest, tally: Tally) -> None:
+        """Add what is new; what was added stays so, even if the broker goes away halfway."""
+        log = self._log.follow(self._tenant, manifest.id, after=tally.sequence)
+        async for message in log:
             tally.add(message.job, message.lines)
-            after = message.sequence
-        return after
+            tally.sequence = message.sequence
 
     async def _find(self, batch: str) -> tuple[Manifest, int]:
         entry = await self._bucket.get(self._key(batch))

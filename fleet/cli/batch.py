@@ -206,7 +206,8 @@ async def _submit(
         batches = Batches(connection, tenant=plan.tenant)
         manifest = await batches.submit(plan, bodies(lines, found), on_progress=_report)
         click.echo(
-            f"{manifest.id}: {manifest.items} requests in {manifest.jobs} jobs are submitted",
+            f"{manifest.id}: {manifest.items} requests in {manifest.jobs} jobs are submitted; "
+            f"`fleet batch results {manifest.id}` collects the answers",
             err=True,
         )
         if not (wait or as_json):

@@ -1,6 +1,8 @@
 """Batches against a real broker: submitted once, whatever happens, and collected in order."""
 
+import asyncio
 import json
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,9 @@ from fleet.errors import NotFound, UsageError
 from fleet.manifest import Manifest, job_id
 from fleet.subjects import BATCHES
 from tests.integration.answering import answering
-from tests.integration.batch_kit import content, finished, names, plan_of, read
+from tests.integration.batch_kit import BOUND_S, content, finished, names, plan_of, read
+from tests.integration.brokers import connected
+from tests.server import nats_server
 
 
 async def test_results_come_out_in_the_order_of_the_input(
@@ -136,6 +140,23 @@ async def test_lines_that_belong_to_no_request_are_left_out(
     assert len(read(collected.files.output)) == 2
     status = await batches.status(plan.id)
     assert (status.status, status.fleet.foreign_lines) == ("completed", 3)
+
+
+async def test_a_watch_outlives_a_restart_of_the_broker(tmp_path: Path, unique: str) -> None:
+    plan, work = plan_of(content(8), unique)
+    with ExitStack() as servers:
+        server = servers.enter_context(nats_server(tmp_path))
+        async with connected(server.url) as connection:
+            await provision(connection, [unique])
+            batches = Batches(connection, tenant=unique)
+            await batches.submit(plan, work)
+            async with asyncio.timeout(BOUND_S), aclosing(batches.watch(plan.id)) as statuses:
+                assert (await anext(statuses)).request_counts.done == 0
+                servers.close()
+                servers.enter_context(nats_server(tmp_path, port=server.port))
+                async with connected(server.url) as other, answering(other, unique):
+                    counts = [status.request_counts.done async for status in statuses]
+    assert counts[-1] == 8
 
 
 async def test_batches_are_listed_oldest_first_and_by_tenant(
