@@ -176,4 +176,4 @@ def pick_server(servers: list[Server], _: dict[str, Any]) -> tuple[Server, float
     At random, for a fleet loses its server in one moment and must not come back in one.
     """
     server = min(servers, key=lambda server: (server.reconnects, random.random()))  # noqa: S311
-    return server, random.uniform(0.01, min(_MAX_DELAY_S, 0.1 * 2**min(server.reconnects, 8)))  # noqa: S311
+    return server, random.uniform(0.01, min(_MAX_DELAY_S, 0.1 * 2 ** min(server.reconnects, 8)))  # noqa: S311

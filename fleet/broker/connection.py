@@ -6,12 +6,20 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 from nats import errors
 from nats.aio.subscription import Subscription as LibrarySubscription
 
+from fleet.broker.answers import (
+    ApiError,
+    Receipt,
+    no_stream_takes,
+    nobody_listens,
+    read_answer,
+    read_receipt,
+)
 from fleet.broker.beside import Beside
 from fleet.broker.client import HardenedClient, Receive
 from fleet.broker.context import Target
@@ -24,40 +32,9 @@ from fleet.subjects import shown
 __all__ = ["ApiError", "Connection", "Message", "Receipt", "Subscription", "connect"]
 
 NO_RESPONDERS: Final = "503"
-_FULL: Final = frozenset({10077, 10023})
 _QUOTED: Final = re.compile('"([^"]*)"')
 
 log = logging.getLogger(__name__)
-
-
-class ApiError(BrokerRefused):
-    """JetStream said no. err_code: its number for the cause; code: like HTTP's."""
-
-    def __init__(self, message: str, err_code: int | None = None, code: int | None = None) -> None:
-        super().__init__(message)
-        self.err_code = err_code
-        self.code = code
-
-
-class Receipt(NamedTuple):
-    """Where a message was stored. duplicate: its id was there already, and nothing was written."""
-
-    stream: str
-    sequence: int
-    duplicate: bool
-
-
-class _Error(msgspec.Struct, frozen=True):
-    code: int | None = None
-    err_code: int | None = None
-    description: str = "no reason given"
-
-
-class _PubAck(msgspec.Struct, frozen=True):
-    stream: str = ""
-    seq: int = 0
-    duplicate: bool = False
-    error: _Error | None = None
 
 
 class Subscription:
@@ -181,7 +158,7 @@ class Connection:
         """
         reply = await self._ask(subject, payload, headers, wait_s)
         if reply.status == NO_RESPONDERS:
-            raise BrokerRefused(_nobody(subject))
+            raise nobody_listens(subject)
         return reply
 
     async def append(
@@ -199,25 +176,14 @@ class Connection:
         """
         reply = await self._ask(subject, payload, headers, wait_s)
         if reply.status == NO_RESPONDERS:
-            raise BrokerRefused(
-                f"no stream takes {shown(subject)}: check tier, model and tenant, or run "
-                "`fleet init`"
-            )
-        answer: _PubAck = _decode(reply.payload, _PubAck, subject)
-        if answer.error is not None:
-            raise _api_error(subject, answer.error)
-        if not answer.stream or not answer.seq:
-            raise BrokerRefused(f"{shown(subject)} was answered by something that is no stream")
-        return Receipt(answer.stream, answer.seq, answer.duplicate)
+            raise no_stream_takes(subject)
+        return read_receipt(subject, reply.payload)
 
     async def api(self, name: str, body: object | None = None) -> dict[str, Any]:
         """Ask `$JS.API.<name>` and return its answer. Raises ApiError, and as `request`."""
         subject = f"$JS.API.{name}"
         reply = await self.request(subject, b"" if body is None else msgspec.json.encode(body))
-        answer: dict[str, Any] = _decode(reply.payload, dict[str, Any], subject)
-        if "error" in answer:
-            raise _api_error(name, msgspec.convert(answer["error"], _Error))
-        return answer
+        return read_answer(name, reply.payload)
 
     async def subscribe(self, subject: str, callback: Receive, *, queue: str = "") -> Subscription:
         """Call `callback` with every message; it must not block, and what it raises ends `connect`.
@@ -318,9 +284,7 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(
-    target: Target, *, name: str, wait_s: float = 10.0
-) -> AsyncIterator[Connection]:
+async def connect(target: Target, *, name: str, wait_s: float = 10.0) -> AsyncIterator[Connection]:
     """Connect, and close when the body ends; `name` is shown in the server's monitoring.
 
     Raises BrokerUnreachable when no server answers within `wait_s`, BrokerRefused when it refuses
@@ -334,30 +298,3 @@ async def connect(
             yield connection
     finally:
         await close_client(client)
-
-
-def _nobody(subject: str) -> str:
-    if subject.startswith("$JS."):
-        return (
-            f"JetStream does not answer on {shown(subject)}: it is off or still starting, or the "
-            "stream or durable is missing; run `fleet init`, and `fleet doctor` to see what is"
-        )
-    return f"nothing listens on {shown(subject)}: start what serves it, or correct the subject"
-
-
-def _api_error(subject: str, error: _Error) -> ApiError:
-    if error.err_code in _FULL:
-        text = f"queue full: {shown(subject)} takes no more now ({error.description}); wait until "
-        return ApiError(text + "it has drained, then send again", error.err_code, error.code)
-    text = f"{shown(subject)} was refused: {error.description} (error {error.err_code})"
-    return ApiError(text, error.err_code, error.code)
-
-
-def _decode(payload: bytes, type_: Any, subject: str) -> Any:
-    try:
-        return msgspec.json.decode(payload, type=type_)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BrokerRefused(
-            f"the answer to {shown(subject)} is not JetStream's ({error}): check the subject, and "
-            "who else listens on it"
-        ) from error

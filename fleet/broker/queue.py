@@ -1,0 +1,256 @@
+"""Pulling jobs: our own puller, for the library's knows no priority groups and loses jobs."""
+
+import asyncio
+import itertools
+import logging
+import time
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from fleet.broker.connection import NO_RESPONDERS, Connection, Message, Subscription
+from fleet.broker.delivery import Delivery, read_delivery
+from fleet.errors import BrokerRefused
+
+__all__ = ["Delivery", "Puller"]
+
+_NS: Final = 1_000_000_000
+_HEARTBEAT, _EXPIRED = "100", "408"
+# A request that was refused must not be followed by the next one at once.
+PAUSE_S: Final = 1.0
+# A durable is away for some seconds while its server restarts or elects a leader.
+ABSENT_S: Final = 10.0
+# How late a heartbeat may be, beyond two intervals.
+SLACK_S: Final = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class _Request(msgspec.Struct):
+    """A pull that the server has. heard_at: its last sign of life, on the monotonic clock."""
+
+    count: int
+    heard_at: float
+
+
+class _Line(msgspec.Struct, eq=False):
+    """An inbox and its subscription. A lost request dies with its line: nobody listens there."""
+
+    inbox: str
+    subscription: Subscription
+
+
+class Puller:
+    """`async with Puller(...) as puller`: ask for so many jobs, take them one by one.
+
+    group, priority: of the durable's priority group; 0 is served first. expires_s: how long a
+    request waits at the server; short, for a frozen process swallows what its requests attract.
+    heartbeat_s: the server speaks at least so often while a request waits; at most half of it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        stream: str,
+        durable: str,
+        group: str | None = None,
+        priority: int | None = None,
+        expires_s: float = 5.0,
+        heartbeat_s: float = 2.0,
+    ) -> None:
+        if heartbeat_s * 2 > expires_s:
+            raise ValueError("heartbeat_s must be at most half of expires_s")
+        self._connection = connection
+        self._name = f"durable {durable} of stream {stream}"
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._terms = {
+            "expires": round(expires_s * _NS),
+            "idle_heartbeat": round(heartbeat_s * _NS),
+        }
+        self._priority = {"group": group, "priority": priority}
+        self._expires_s = expires_s
+        self._heartbeat_s = heartbeat_s
+        self._tokens = itertools.count(1)
+        self._lines: list[_Line] = []
+        self._requests: dict[str, _Request] = {}
+        self._owed = 0
+        self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._lost = False
+        self._not_before = 0.0
+        self._absent_since: float | None = None
+        self._refusal: str | None = None
+        self._stack = AsyncExitStack()
+
+    @property
+    def outstanding(self) -> int:
+        """How many messages live requests may still bring."""
+        # A request that was filled ends without a word, so the sum of what was asked is too much.
+        return min(self._owed, sum(request.count for request in self._requests.values()))
+
+    async def __aenter__(self) -> Self:
+        self._stack.callback(self._connection.on_reconnect(self._forget))
+        self._stack.callback(self._connection.on_denied(self._denied))
+        await self._listen()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    async def ask(self, count: int) -> None:
+        """Ask the server for `count` more messages; returns at once, as a rule.
+
+        After a refusal it waits PAUSE_S seconds. While the connection is down it waits for that,
+        at most `expires_s`, and then asks for nothing. Raises BrokerRefused, ConnectionLost.
+        """
+        if count <= 0:
+            return
+        self._check()
+        await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._expires_s):
+                await self._connection.up()
+        if not self._connection.connected:
+            return
+        if self._lost:
+            await self._renew()
+        token = str(next(self._tokens))
+        self._requests[token] = _Request(count, time.monotonic())
+        self._owed += count
+        body = {"batch": count, **self._terms} | {
+            name: value for name, value in self._priority.items() if value is not None
+        }
+        reply = f"{self._lines[-1].inbox}.{token}"
+        await self._connection.publish(self._subject, msgspec.json.encode(body), reply=reply)
+
+    async def next(self) -> Delivery | None:
+        """Return the next delivery, or None when requests ended or were lost: ask again then.
+
+        Raises BrokerRefused when the durable is gone or forbidden.
+        """
+        while self._arrived.empty():
+            self._check()
+            self._forget_silent()
+            if self._lost:
+                await self._renew()
+            if not self.outstanding and self._arrived.empty():
+                return None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_s):
+                    return await self._arrived.get()
+        return self._arrived.get_nowait()
+
+    async def stop(self) -> list[Delivery]:
+        """Pull no more and return what was delivered and not taken, to be given back."""
+        await self._end()
+        left: list[Delivery] = []
+        while not self._arrived.empty():
+            if (delivery := self._arrived.get_nowait()) is not None:
+                left.append(delivery)
+        return left
+
+    async def _end(self) -> None:
+        await self._stack.aclose()
+        self._drop_requests()
+        # Unsubscribing would drop what is on its way to us, for a whole ack wait.
+        while self._lines:
+            await self._lines[0].subscription.drain()
+            del self._lines[0]
+
+    async def _listen(self) -> None:
+        inbox = self._connection.new_inbox()
+        receive = partial(self._receive, inbox)
+        self._lines.append(_Line(inbox, await self._connection.subscribe(f"{inbox}.*", receive)))
+
+    async def _renew(self) -> None:
+        """Take a new inbox, so that what we have forgotten can bring nothing any more."""
+        self._lost = False
+        await self._listen()
+        while len(self._lines) > 1:
+            await self._lines[0].subscription.drain()
+            del self._lines[0]
+
+    def _receive(self, inbox: str, message: Message) -> None:
+        delivery = read_delivery(self._connection, message)
+        current = bool(self._lines) and self._lines[-1].inbox == inbox
+        if delivery is not None:
+            self._absent_since = None
+            if current:
+                self._book()
+            self._arrived.put_nowait(delivery)
+        elif message.status is not None and current:
+            self._hear(message.subject.rpartition(".")[2], message)
+
+    def _book(self) -> None:
+        """Count a delivery. It does not say which request brought it, so all of them are alive."""
+        self._owed = max(0, self._owed - 1)
+        if self._owed == 0:
+            self._requests.clear()
+        now = time.monotonic()
+        for request in self._requests.values():
+            request.heard_at = now
+
+    def _hear(self, token: str, message: Message) -> None:
+        """Act on what the server says of one request."""
+        request = self._requests.get(token)
+        if request is None:
+            return
+        if message.status == _HEARTBEAT:
+            request.heard_at = time.monotonic()
+            self._absent_since = None
+            return
+        del self._requests[token]
+        undelivered = message.headers.get("Nats-Pending-Messages", "")
+        self._owed -= int(undelivered) if undelivered.isdecimal() else request.count
+        self._owed = max(0, self._owed) if self._requests else 0
+        self._arrived.put_nowait(None)
+        if message.status != _EXPIRED:
+            self._refused(message)
+
+    def _refused(self, message: Message) -> None:
+        now = time.monotonic()
+        self._not_before = now + PAUSE_S
+        log.info("pull ended", extra={"status": message.status, "cause": message.description})
+        if message.description == "Consumer Deleted":
+            self._refusal = f"{self._name} was deleted: run `fleet init`, then start again"
+        elif message.status == NO_RESPONDERS:
+            self._absent_since = self._absent_since or now
+            if now - self._absent_since > ABSENT_S:
+                self._refusal = f"{self._name} does not exist: run `fleet init`, then start again"
+
+    def _forget_silent(self) -> None:
+        """Drop requests whose heartbeat is overdue; if that leaves none, all was lost."""
+        silent = time.monotonic() - 2 * self._heartbeat_s - SLACK_S
+        live = {token: one for token, one in self._requests.items() if one.heard_at >= silent}
+        if self._requests and not live:
+            log.warning("pulls were lost", extra={"count": self._owed})
+            self._forget()
+        self._requests = live
+
+    def _forget(self) -> None:
+        self._drop_requests()
+        self._lost = True
+        self._arrived.put_nowait(None)
+
+    def _drop_requests(self) -> None:
+        self._requests.clear()
+        self._owed = 0
+
+    def _denied(self, text: str) -> None:
+        if self._subject in text or any(line.inbox in text for line in self._lines):
+            self._refusal = (
+                f"pulling from {self._name} is forbidden ({text}): ask for the permission"
+            )
+            self._arrived.put_nowait(None)
+
+    def _check(self) -> None:
+        if self._refusal is not None:
+            raise BrokerRefused(self._refusal)
