@@ -6,14 +6,12 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from consumers.engine import Engine
 from consumers.engine_settings import VllmSettings, engine_args
-from fleet.errors import UsageError
 from fleet.job import CapacityType
 from fleet.settings import Settings
 from fleet.subjects import token
@@ -126,8 +124,6 @@ async def _vllm(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
     path = options["model_path"] or await asyncio.to_thread(
         ensure_model, model, cache_dir(os.environ)
     )
-    if not Path(path).is_dir():
-        raise UsageError(f"--model-path {path} is no directory")
     settings = VllmSettings(
         model_path=str(path),
         served_model=model,

@@ -1,9 +1,6 @@
 """`fleet up`: a fleet on this machine, in the foreground."""
 
 import asyncio
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,9 +9,9 @@ import click
 import msgspec
 
 from fleet.cli import options
+from fleet.cli.stopping import stopping
 from fleet.errors import UsageError
-
-STOP = (signal.SIGINT, signal.SIGTERM)
+from fleet.exits import INTERRUPTED
 
 
 def fleet_options(command: click.decorators.FC) -> click.decorators.FC:
@@ -54,19 +51,6 @@ def check_engine(engine: str) -> None:
         )
 
 
-@contextmanager
-def told_to_stop() -> Iterator[asyncio.Event]:
-    """Give an event that Ctrl-C or SIGTERM sets; needs a running loop."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in STOP:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in STOP:
-            loop.remove_signal_handler(number)
-
-
 @click.command()
 @click.option(
     "--model",
@@ -101,7 +85,7 @@ def told_to_stop() -> Iterator[asyncio.Event]:
 @click.option("--replace", is_flag=True, help="Start another consumer for one that ended.")
 @fleet_options
 @options.as_json
-def command(**given: Any) -> None:
+def command(**given: Any) -> int:
     """Run a fleet here until Ctrl-C, which drains it: broker, queues and consumers.
 
     With --json the first line on stdout, once every consumer is ready, is an object with `event`:
@@ -127,10 +111,10 @@ def command(**given: Any) -> None:
         replace=given["replace"],
         arguments=consumer_arguments(given),
     )
-    options.run(_up(plan, as_json=given["as_json"]))
+    return options.run(_up(plan, as_json=given["as_json"]))
 
 
-async def _up(plan: Any, *, as_json: bool) -> None:
+async def _up(plan: Any, *, as_json: bool) -> int:
     from fleet.pool.fleet_up import Ended, fleet_up  # noqa: PLC0415
     from fleet.pool.local import ending  # noqa: PLC0415
 
@@ -148,20 +132,34 @@ async def _up(plan: Any, *, as_json: bool) -> None:
             + (f"; {other.node} takes its place" if other else ""),
         )  # fmt: skip
 
-    with told_to_stop() as stop:
-        click.echo(f"starting {plan.on_demand} on-demand and {plan.spot} spot consumers "
-                   f"({plan.engine}, {plan.model}) ...", err=True)  # fmt: skip
-        async with fleet_up(plan, on_ended=ended) as fleet:
-            consumers = fleet.pool.running()
-            tell(
-                {"event": "ready", "nats": fleet.nats, "model": plan.model,
-                 "monitor": fleet.monitor, "consumers": [_described(n) for n in consumers]},
-                f"ready at {fleet.nats}; Ctrl-C drains\n"
-                + "\n".join(f"  {n.node} pid {n.pid} zone {n.zone}" for n in consumers),
-            )  # fmt: skip
-            await stop.wait()
-            click.echo("draining ...", err=True)
-        tell({"event": "stopped"}, "stopped")
+    click.echo(
+        f"starting {plan.on_demand} on-demand and {plan.spot} spot consumers "
+        f"({plan.engine}, {plan.model}) ...",
+        err=True,
+    )
+    with stopping() as stop:
+        try:
+            async with fleet_up(plan, on_ended=ended) as fleet:
+                stop.hasten = fleet.pool.kill_all
+                consumers = fleet.pool.running()
+                tell(
+                    {
+                        "event": "ready",
+                        "nats": fleet.nats,
+                        "model": plan.model,
+                        "monitor": fleet.monitor,
+                        "consumers": [_described(node) for node in consumers],
+                    },
+                    f"ready at {fleet.nats}; Ctrl-C drains\n"
+                    + "\n".join(f"  {n.node} pid {n.pid} zone {n.zone}" for n in consumers),
+                )
+                await stop.asked()
+                click.echo("draining; Ctrl-C again kills", err=True)
+        except asyncio.CancelledError:
+            click.echo("stopped before it was ready", err=True)
+            return INTERRUPTED
+    tell({"event": "stopped"}, "stopped")
+    return 0
 
 
 def _described(node: Any) -> dict[str, Any]:

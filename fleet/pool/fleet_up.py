@@ -22,6 +22,8 @@ from fleet.settings import Settings
 
 # After that long a consumer that was told to drain is killed.
 DRAIN_WAIT_S = 40.0
+# One that still loads its engine holds no work.
+LOADING_WAIT_S = 3.0
 
 
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,7 @@ class Fleet:
         self._on_ended = on_ended
         self._zones = itertools.cycle(plan.zones)
         self._stopping = False
+        self._ready = False
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Start all consumers and wait until they are ready."""
@@ -78,6 +81,7 @@ class Fleet:
         started = [await self.add(group, capacity_type) for capacity_type in wanted]
         async with asyncio.timeout(self._plan.ready_s):
             await self.pool.ready(self.nodes, [node.node for node in started])
+        self._ready = True
 
     async def add(
         self, group: asyncio.TaskGroup, capacity_type: CapacityType, zone: str | None = None
@@ -90,7 +94,7 @@ class Fleet:
     async def stop(self) -> None:
         """Drain every consumer."""
         self._stopping = True
-        await self.pool.stop(wait_s=DRAIN_WAIT_S)
+        await self.pool.stop(wait_s=DRAIN_WAIT_S if self._ready else LOADING_WAIT_S)
 
     async def _watch(self, group: asyncio.TaskGroup, node: LocalNode) -> None:
         code = await self.pool.wait(node.node)

@@ -117,10 +117,14 @@ class LocalPool:
                 for process in self._processes.values():
                     await process.wait()
         except TimeoutError:
-            for name in self._processes:
-                self.kill(name)
+            self.kill_all()
             for process in self._processes.values():
                 await process.wait()
+
+    def kill_all(self) -> None:
+        """Let all nodes vanish."""
+        for name in self._processes:
+            self.kill(name)
 
     def running(self) -> list[LocalNode]:
         """List the nodes whose process is alive."""
