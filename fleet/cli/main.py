@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "submit": Lazy("fleet.cli.submit", "Send one request and follow its answer."),
     "batch": Lazy("fleet.cli.batch", "Send a file of requests, watch it, collect its results."),
     "consumer": Lazy("fleet.cli.consumer", "Run one consumer: take jobs from the queue."),
+    "nodes": Lazy("fleet.cli.nodes", "List the nodes that are alive."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
     "doctor": Lazy("fleet.cli.doctor", "Check broker, configuration and clock."),
 }

@@ -1,0 +1,79 @@
+"""`fleet nodes`: who is alive, and what each of them does."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from fleet.cli import options
+from fleet.node import Node
+from fleet.subjects import plain
+
+
+@click.command()
+@options.nats
+@options.as_json
+def command(nats: str | None, *, as_json: bool) -> None:
+    """List the nodes whose heart beats, with what they run and cost.
+
+    With --json: an object with `nodes` (a list) and `totals`. A dash is what is not known.
+    """
+    from dashboard.model import node_rows, totals  # noqa: PLC0415 - loaded when the command runs
+
+    rows = node_rows(options.run(_nodes(nats)), now=time.time())
+    total = totals(rows)
+    if as_json:
+        click.echo(msgspec.json.encode({"nodes": rows, "totals": total}))
+        return
+    table = [
+        (
+            "NODE",
+            "STATE",
+            "TYPE",
+            "ZONE",
+            "MODEL",
+            "ENGINE",
+            "ITEMS",
+            "TOK/S",
+            "UP",
+            "BEAT",
+            "USD/H",
+        )
+    ]
+    table += [
+        (
+            plain(row.node), row.state, row.capacity_type, plain(row.zone) or "-",
+            plain(row.model), plain(row.engine), f"{row.items}/{row.slots}",
+            _number(row.tokens_per_s, 1), f"{row.up_s:.0f}s", f"{row.beat_age_s:.1f}s",
+            _number(row.price_usd_per_hour, 2),
+        )
+        for row in rows
+    ]  # fmt: skip
+    click.echo(_aligned(table))
+    click.echo(
+        f"{total.ready} of {total.nodes} ready, {total.items} items in hand, "
+        f"{total.tokens_per_s:.1f} tokens/s over their lives, "
+        f"{_number(total.usd_per_hour, 2)} USD/h",
+        err=True,
+    )
+
+
+async def _nodes(url: str | None) -> list[Node]:
+    from fleet.broker.connection import connect  # noqa: PLC0415
+    from fleet.broker.context import find_target  # noqa: PLC0415
+    from fleet.broker.nodes import Nodes  # noqa: PLC0415
+
+    async with connect(find_target(url, os.environ), name="fleet-nodes") as connection:
+        return await Nodes(connection).list()
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _aligned(table: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table)
+    return "\n".join(line.rstrip() for line in lines)
