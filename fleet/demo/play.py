@@ -51,6 +51,7 @@ class Play:
         self._connection = fleet.connection
         self._batches = Batches(fleet.connection, tenant=TENANT)
         self._done: dict[str, int] = {}
+        self._first = [n for n in fleet.pool.running() if n.capacity_type == "spot"]
         self.manifests: list[Manifest] = []
         self.watcher = Watcher(fleet.connection)
         self.traffic = Traffic(fleet.connection, model=model)
@@ -118,7 +119,7 @@ class Play:
         await self._went_on("kill -9", victim, began, taken)
 
     async def _notice_other(self) -> None:
-        """Give notice to a spot consumer at work, once another one is there to take over."""
+        """Give notice to the other first spot consumer, once a new one is there to take over."""
         await self.watcher.until(lambda: self._spots_ready() > 1)
         victim = await self._owner(saved_tokens=1)
         began = time.time()
@@ -166,7 +167,8 @@ class Play:
 
     async def _find_owner(self, saved_tokens: int) -> LocalNode | None:
         claims = Claims(self._connection)
-        spots = {n.node: n for n in self._fleet.pool.running() if n.capacity_type == "spot"}
+        # Those of the first hour: the replacement of a victim is there to take over.
+        spots = {node.node: node for node in self._first if node in self._fleet.pool.running()}
         for manifest in reversed(self.manifests):
             for number in range(manifest.jobs):
                 held = await claims.get(TENANT, job_id(manifest.id, number))
