@@ -33,8 +33,9 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     served_model: the alias that jobs name, a slug. device: `auto` takes a GPU if there is one.
     dtype, max_model_len (tokens of prompt and output), max_num_seqs (requests at a time) and
     kv_cache_memory_bytes: None leaves the choice to vLLM on a GPU, and on a CPU means float32,
-    2048, 16 and 128 MiB. task: None lets the model directory decide. engine_args: further arguments of vLLM's engine, by name, as text. hang_s:
-    seconds without a sign of life after which the engine counts as dead.
+    2048, 16 and 128 MiB. task: None lets the model directory decide. engine_args: further
+    arguments of vLLM's engine, by name, as text. hang_s: seconds without a sign of life after
+    which the engine counts as dead.
     """
 
     model_path: str

@@ -17,16 +17,15 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from consumers.engine import EngineFacts, Rendered, Sampling, Step
+from consumers.engine import Rendered, Sampling, Step
 from consumers.engine_settings import VllmSettings, environment
+from consumers.vllm_facts import end_token_ids, facts_of, reason, refused, step_of
 from consumers.vllm_params import (
-    check_schema,
-    finish_of,
     llm_args,
-    logprobs_of,
     sampling_args,
     structured_args,
 )
+from consumers.vllm_schema import check_schema
 from consumers.vllm_text import Renderer
 from fleet.errors import EngineDead, JobRejected, UsageError
 from fleet.job import Item
@@ -37,7 +36,6 @@ ANSWER_S = 5.0
 # vLLM asks its core to end, waits so long, then kills it; whatever is left then we kill.
 CORE_END_S = 2.0
 CLOSE_S = 6.0
-MAX_REASON = 500
 
 
 class VllmEngine:
@@ -60,8 +58,8 @@ class VllmEngine:
         self._tokenizer = llm.get_tokenizer()
         self._vocabulary = llm.model_config.get_vocab_size()
         self._alive_at = time.monotonic()
-        self.end_token_ids = _end_token_ids(llm, self._tokenizer)
-        self.facts = _facts(llm, settings, version)
+        self.end_token_ids = end_token_ids(llm, self._tokenizer)
+        self.facts = facts_of(llm, settings, version)
         self._renderer = Renderer(
             # A tokenizer of its own, since it runs in the thread while this one decodes.
             copy.deepcopy(self._tokenizer),
@@ -84,7 +82,7 @@ class VllmEngine:
         self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int
     ) -> AsyncGenerator[Step, None]:
         """Yield new tokens as they come; see the protocol."""
-        with _translated():
+        with _translated("invalid_schema" if sampling.json_schema else "engine_refused"):
             outputs = self._llm.generate(
                 {"type": "token", "prompt_token_ids": list(prompt_ids)},
                 _params(sampling),
@@ -94,7 +92,7 @@ class VllmEngine:
             async with aclosing(outputs):
                 async for output in outputs:
                     self._alive_at = time.monotonic()
-                    step = _step(output.outputs[0], sampling.logprobs)
+                    step = step_of(output.outputs[0], sampling.logprobs)
                     if step.token_ids or step.finish:
                         yield step
 
@@ -201,13 +199,13 @@ def _build(settings: VllmSettings, thread: ThreadPoolExecutor) -> VllmEngine:
         config = args.create_engine_config()
     except (ValueError, OSError, TypeError, LookupError, vllm.exceptions.VLLMError) as error:
         raise UsageError(
-            f"vLLM cannot serve {settings.model_path} with these settings: {_reason(error)}"
+            f"vLLM cannot serve {settings.model_path} with these settings: {reason(error)}"
         ) from error
     try:
         llm = vllm.AsyncLLMEngine.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
     except (RuntimeError, ValueError, OSError, vllm.exceptions.VLLMError) as error:
         raise EngineDead(
-            f"the engine did not come up with {settings.model_path}: {_reason(error)}. Its output "
+            f"the engine did not come up with {settings.model_path}: {reason(error)}. Its output "
             "above says why; if memory is short, lower max_model_len, max_num_seqs or "
             "kv_cache_memory_bytes"
         ) from error
@@ -227,7 +225,7 @@ def _import_vllm(settings: VllmSettings) -> Any:
         from vllm.platforms import current_platform
     except (ImportError, OSError, RuntimeError) as error:
         raise UsageError(
-            f"vLLM does not load: {_reason(error)}; `fleet setup` installs what it needs"
+            f"vLLM does not load: {reason(error)}; `fleet setup` installs what it needs"
         ) from error
     if current_platform.is_cpu() != settings.on_cpu:
         built = "a CPU" if current_platform.is_cpu() else "a GPU"
@@ -236,30 +234,6 @@ def _import_vllm(settings: VllmSettings) -> Any:
             "for the right one, or choose the device it was built for"
         )
     return vllm
-
-
-def _facts(llm: Any, settings: VllmSettings, version: str) -> EngineFacts:
-    model = llm.model_config
-    dtype = str(model.dtype).removeprefix("torch.")
-    return EngineFacts(
-        name="vllm",
-        version=version,
-        model=settings.served_model,
-        dtype=dtype,
-        context_tokens=model.max_model_len,
-        slots=llm.vllm_config.scheduler_config.max_num_seqs,
-        # Measured on CPUs; a GPU's kernels sum in an order that depends on the batch.
-        exact=dtype == "float32" and model.quantization is None and settings.on_cpu,
-        embeds=settings.embeds,
-    )
-
-
-def _end_token_ids(llm: Any, tokenizer: Any) -> frozenset[int]:
-    """Collect the tokenizer's end token and those that the model's generation config adds."""
-    config = llm.model_config.try_get_generation_config() or {}
-    ids = config.get("eos_token_id")
-    more = [ids] if isinstance(ids, int) else ids or []
-    return frozenset(i for i in (tokenizer.eos_token_id, *more) if i is not None)
 
 
 def _params(sampling: Sampling) -> Any:
@@ -277,17 +251,9 @@ def _params(sampling: Sampling) -> Any:
     )
 
 
-def _step(output: Any, logprobs: int | None) -> Step:
-    ids = tuple(output.token_ids)
-    finish = finish_of(output.finish_reason)
-    if logprobs is None:
-        return Step(token_ids=ids, finish=finish)
-    return Step(token_ids=ids, logprobs=logprobs_of(ids, output.logprobs, logprobs), finish=finish)
-
-
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turn vLLM's errors into ours."""
+def _translated(code: str = "engine_refused") -> Iterator[None]:
+    """Turn vLLM's errors into ours; `code` is for those that are the request's fault."""
     from vllm.exceptions import VLLMClientError
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
@@ -301,25 +267,10 @@ def _translated() -> Iterator[None]:
         # vLLM wraps what it did not foresee. A bad value is the request's fault all the same.
         cause = error.__cause__ or error
         if isinstance(cause, (ValueError, TypeError)):
-            raise _refused(cause) from error
-        raise EngineDead(
-            f"the engine failed: {_reason(cause)}; start the consumer again"
-        ) from error
+            raise refused(cause, code=code) from error
+        raise EngineDead(f"the engine failed: {reason(cause)}; start the consumer again") from error
     except (VLLMClientError, ValueError, TypeError) as error:
-        raise _refused(error) from error
-
-
-def _refused(error: BaseException) -> JobRejected:
-    return JobRejected(
-        f"the engine refuses this request: {_reason(error)}; change it and send it again",
-        code="engine_refused",
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """Keep the first line of what a library says, which may quote a whole request."""
-    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return first if len(first) <= MAX_REASON else first[:MAX_REASON] + "..."
+        raise refused(error, code=code) from error
 
 
 def _kill(children: Sequence[BaseProcess]) -> None:

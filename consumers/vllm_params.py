@@ -1,7 +1,7 @@
 """Between our words and vLLM's. Pure: vLLM itself is not imported here."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, get_args
 
 import msgspec
@@ -17,11 +17,6 @@ from consumers.engine_settings import (
 from fleet.errors import EngineDead, JobRejected, UsageError
 
 EngineArg: TypeAlias = Any
-MAX_SCHEMA_CHARS = 65_536
-MAX_REPETITION = 4096
-_REPETITIONS = frozenset(
-    {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}
-)
 
 
 class TokenLogprob(Protocol):
@@ -99,26 +94,6 @@ def structured_args(schema: str) -> dict[str, Any]:
     return {"json_object": True} if schema == "{}" else {"json": schema}
 
 
-def check_schema(schema: str) -> None:
-    """Raise JobRejected for a schema that would cost more than it can be worth.
-
-    Grammars unroll repetitions, so a bound of a billion in thirty bytes takes the memory of all.
-    """
-    if len(schema) > MAX_SCHEMA_CHARS:
-        raise JobRejected(
-            f"the JSON schema has {len(schema)} characters, over the limit of {MAX_SCHEMA_CHARS}: "
-            "use a smaller one",
-            code="invalid_schema",
-        )
-    largest = max(_bounds(msgspec.json.decode(schema)), default=0)
-    if largest > MAX_REPETITION:
-        raise JobRejected(
-            f"the JSON schema bounds a length by {largest}, over the limit of {MAX_REPETITION}: "
-            "leave that bound out, max_tokens ends the answer anyway",
-            code="invalid_schema",
-        )
-
-
 def finish_of(reason: str | None) -> FinishReason | None:
     """Translate vLLM's finish reason.
 
@@ -151,22 +126,6 @@ def logprobs_of(
         (_logprob(chosen, entries[chosen]), *_likeliest(entries, count))
         for chosen, entries in zip(token_ids, positions or (), strict=True)
     )
-
-
-def _bounds(node: object) -> Iterator[int]:
-    """Find every bound on a length, wherever in a schema it stands."""
-    stack = [node]
-    while stack:
-        match stack.pop():
-            case dict() as fields:
-                yield from (
-                    value
-                    for name, value in fields.items()
-                    if name in _REPETITIONS and isinstance(value, int)
-                )
-                stack.extend(fields.values())
-            case list() as values:
-                stack.extend(values)
 
 
 def _likeliest(entries: Mapping[int, TokenLogprob], count: int) -> list[Logprob]:

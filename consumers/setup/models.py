@@ -71,7 +71,7 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-def default_cache(env: Mapping[str, str] = os.environ) -> Path:
+def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
     """Return where models are kept: $FLEET_CACHE, else overbook's folder in the user's cache."""
     if own := env.get("FLEET_CACHE"):
         return Path(own).expanduser()
@@ -79,7 +79,7 @@ def default_cache(env: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "overbook"
 
 
-def ensure_model(name: str, cache_dir: Path, *, say: Say = lambda _: None) -> Path:
+def ensure_model(name: str, cache: Path, *, say: Say = lambda _: None) -> Path:
     """Return the directory of a model, making it first where it is missing or damaged.
 
     name: one of MODELS, or a path to a model directory. say: told what is being done, if it takes
@@ -88,7 +88,7 @@ def ensure_model(name: str, cache_dir: Path, *, say: Say = lambda _: None) -> Pa
     model = MODELS.get(name)
     if model is None:
         return _own(name)
-    target = cache_dir / "models" / model.folder
+    target = cache / "models" / model.folder
     if _intact(target, model):
         return target
     with _workplace(target) as work:
@@ -109,7 +109,7 @@ def _own(name: str) -> Path:
     if (path / "config.json").is_file():
         return path.resolve()
     raise UsageError(
-        f"{ascii(name)} is neither one of {', '.join(MODELS)} nor a directory with a config.json"
+        f"{name!a} is neither one of {', '.join(MODELS)} nor a directory with a config.json"
     )
 
 
