@@ -1,5 +1,6 @@
 """`fleet demo`: the whole idea at work, in a few minutes, on this machine."""
 
+import asyncio
 import sys
 import time
 
@@ -7,7 +8,9 @@ import click
 import msgspec
 
 from fleet.cli import options
+from fleet.cli.stopping import stopping
 from fleet.cli.up import check_engine
+from fleet.exits import INTERRUPTED
 
 # Three engines share two cores and 8 GiB: few slots, and a KV cache that just holds them.
 SLOTS = "16"
@@ -31,7 +34,7 @@ def command(engine: str, *, as_json: bool) -> int:
     and background requests beside it, kills one spot consumer and gives notice to the other. The
     exit code is the audit's: 0 if every answer is there once and right.
     """
-    from fleet.demo.audit import PRICES_USD_PER_HOUR, report  # noqa: PLC0415 - keeps --help quick
+    from fleet.demo.audit import PRICES_USD_PER_HOUR, Audit, report  # noqa: PLC0415 - keeps --help quick
     from fleet.demo.stage import perform  # noqa: PLC0415
     from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415
 
@@ -55,7 +58,18 @@ def command(engine: str, *, as_json: bool) -> int:
         prices_usd_per_hour=PRICES_USD_PER_HOUR,
     )
     say(f"starting a broker, 1 on-demand and 2 spot consumers with the {engine} engine")
-    audit = options.run(perform(plan, say=say))
+
+    async def until_stopped() -> Audit | None:
+        with stopping():
+            try:
+                return await perform(plan, say=say)
+            except asyncio.CancelledError:
+                return None  # everything is taken down by now
+
+    audit = options.run(until_stopped())
+    if audit is None:
+        say("stopped before the end: no audit")
+        return INTERRUPTED
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(audit), "ok": audit.ok}))
     else:
