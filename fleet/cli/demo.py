@@ -9,13 +9,13 @@ import msgspec
 
 from fleet.cli import options
 from fleet.cli.stopping import stopping
-from fleet.cli.up import check_engine
+from fleet.cli.up import prepare_engine
 from fleet.exits import INTERRUPTED
 
 # Three engines share two cores and 8 GiB: few slots, and a KV cache that just holds them.
+MODEL = "smollm2"
 SLOTS = "16"
 TOKENS_PER_S = "8"
-LIMIT_S = 300
 
 
 @click.command()
@@ -41,7 +41,7 @@ def command(engine: str, *, as_json: bool) -> int:
     if engine == "vllm" and sys.platform != "linux":
         click.echo("vLLM has no build for this system: running with the scripted engine", err=True)
         engine = "scripted"
-    check_engine(engine)
+    prepare_engine(engine, MODEL)
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -50,7 +50,7 @@ def command(engine: str, *, as_json: bool) -> int:
     arguments = ["--slots", SLOTS]
     arguments += ["--token-rate", TOKENS_PER_S] if engine == "scripted" else []
     plan = FleetPlan(
-        model="smollm2",
+        model=MODEL,
         engine=engine,
         zones=("a", "b", "c"),
         replace=True,

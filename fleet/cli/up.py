@@ -42,13 +42,22 @@ def consumer_arguments(given: dict[str, Any]) -> tuple[str, ...]:
     return tuple(arguments)
 
 
-def check_engine(engine: str) -> None:
-    """Refuse to start consumers that would fail one by one. Raises UsageError."""
-    if engine == "vllm" and find_spec("vllm") is None:
+def prepare_engine(engine: str, model: str, model_path: str | None = None) -> None:
+    """See to it, once, that consumers will not fail or convert the model one by one.
+
+    Raises UsageError.
+    """
+    if engine != "vllm":
+        return
+    if find_spec("vllm") is None:
         raise UsageError(
             "vLLM is not installed: run `fleet setup`, or use `--engine scripted` for "
             "deterministic tokens without a model"
         )
+    if model_path is None:
+        from consumers.setup.models import cache_dir, ensure_model  # noqa: PLC0415 - when needed
+
+        ensure_model(model, cache_dir(), say=lambda text: click.echo(text, err=True))
 
 
 @click.command()
@@ -94,7 +103,7 @@ def command(**given: Any) -> int:
     """
     from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415 - keeps --help quick
 
-    check_engine(given["engine"])
+    prepare_engine(given["engine"], given["model"], given["model_path"])
     if given["nats"] and (given["store"] or given["port"]):
         raise UsageError(
             "--store and --port are for a broker of our own: leave them out with --nats"
