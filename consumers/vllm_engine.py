@@ -19,6 +19,8 @@ from typing import Any
 
 from consumers.engine import Rendered, Sampling, Step
 from consumers.engine_settings import VllmSettings, environment
+from consumers.setup.libnuma import load_libnuma
+from consumers.setup.models import cache_dir
 from consumers.vllm_facts import end_token_ids, facts_of, reason, refused, step_of
 from consumers.vllm_params import (
     llm_args,
@@ -219,6 +221,8 @@ def _build(settings: VllmSettings, thread: ThreadPoolExecutor) -> VllmEngine:
 
 
 def _import_vllm(settings: VllmSettings) -> Any:
+    if settings.on_cpu:
+        load_libnuma(cache_dir(os.environ))
     try:
         import vllm
         import vllm.exceptions
