@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nats import errors
-from nats.aio.client import Client, Server
+from nats.aio.client import Client, Server, Srv
 from nats.aio.subscription import Subscription as LibrarySubscription
 from nats.protocol.parser import Parser
 
@@ -67,6 +67,11 @@ class HardenedClient(Client):
             await self.ignore(subscription)
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was opened yet, so that nothing can be closed."""
+        return self._flush_queue is None
+
+    @property
     def is_deaf(self) -> bool:
         """Whether a task that reads, writes or pings has ended under a living connection."""
         tasks = (self._reading_task, self._flusher_task, self._ping_interval_task)
@@ -77,6 +82,12 @@ class HardenedClient(Client):
         """Whether the connection is down and nobody is trying to bring it up again."""
         task = self._reconnection_task
         return not (self.is_connected or self.is_closed) and (task is None or task.done())
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        # The library drops a connection that the server refused without closing it.
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes

@@ -10,7 +10,6 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 from nats import errors
-from nats.aio.subscription import Subscription as LibrarySubscription
 
 from fleet.broker.answers import (
     ApiError,
@@ -26,6 +25,7 @@ from fleet.broker.context import Target
 from fleet.broker.dial import close_client, open_client, wants_tls, watch
 from fleet.broker.headers import headers_size
 from fleet.broker.message import Message
+from fleet.broker.subscription import Subscription
 from fleet.errors import BrokerRefused, BrokerUnreachable, ConnectionLost, UsageError
 from fleet.subjects import shown
 
@@ -37,26 +37,6 @@ _QUOTED: Final = re.compile('"([^"]*)"')
 log = logging.getLogger(__name__)
 
 
-class Subscription:
-    """Interest in a subject, as long as it is not given up."""
-
-    def __init__(self, client: HardenedClient, subscription: LibrarySubscription) -> None:
-        self._client = client
-        self._subscription = subscription
-
-    async def unsubscribe(self) -> None:
-        """End at once; what is on its way is dropped."""
-        await self._client.ignore(self._subscription)
-
-    async def drain(self, *, wait_s: float = 2.0) -> None:
-        """End, but first receive what the server has sent already: one round trip."""
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._client.finish(self._subscription)
-        except (TimeoutError, OSError, errors.Error) as error:
-            log.warning("a subscription was not drained", extra={"error": str(error)})
-
-
 class Connection:
     """A connection that comes back by itself. Made by `connect`; for one event loop."""
 
@@ -66,6 +46,8 @@ class Connection:
         self._waiting: dict[str, tuple[str, asyncio.Future[Message]]] = {}
         self._numbers = itertools.count(1)
         self._inbox = ""
+        # Why no answer can reach us, if so.
+        self._deaf: str | None = None
         self._up = asyncio.Event()
         self._closed = asyncio.Event()
         self._on_reconnect: list[Callable[[], None]] = []
@@ -200,6 +182,8 @@ class Connection:
     async def _ask(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None, wait_s: float
     ) -> Message:
+        if self._deaf is not None:
+            raise _forbidden(subject, self._deaf)
         reply = f"{self._inbox}.{next(self._numbers)}"
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[reply] = (subject, answer)
@@ -233,15 +217,11 @@ class Connection:
     def _denied(self, text: str) -> None:
         log.warning("nats: forbidden", extra={"error": text})
         named = set(_QUOTED.findall(text))
-        deaf = f"{self._inbox}.*" in named
+        if f"{self._inbox}.*" in named:
+            self._deaf = text
         for reply, (subject, answer) in self._waiting.items():
-            if not answer.done() and (deaf or {subject, reply} & named):
-                answer.set_exception(
-                    BrokerRefused(
-                        f"{shown(subject)} is forbidden ({text}): ask for the permission, or use "
-                        "other credentials"
-                    )
-                )
+            if not answer.done() and (self._deaf or {subject, reply} & named):
+                answer.set_exception(_forbidden(subject, text))
         for callback in tuple(self._on_denied):
             callback(text)
 
@@ -252,8 +232,12 @@ class Connection:
 
     async def _went_down(self) -> None:
         self._up.clear()
+        self._deaf = None
+        if not self._client.is_closed:
+            log.warning("nats: connection lost", extra={"server": self.address})
 
     async def _came_up(self) -> None:
+        log.warning("nats: connected again", extra={"server": self.address})
         self._client.refusals = 0
         self._up.set()
         for callback in tuple(self._on_reconnect):
@@ -298,3 +282,9 @@ async def connect(target: Target, *, name: str, wait_s: float = 10.0) -> AsyncIt
             yield connection
     finally:
         await close_client(client)
+
+
+def _forbidden(subject: str, text: str) -> BrokerRefused:
+    return BrokerRefused(
+        f"{shown(subject)} is forbidden ({text}): ask for the permission, or use other credentials"
+    )

@@ -1,7 +1,6 @@
 """Opening a connection, watching over it, and closing it."""
 
 import asyncio
-import importlib.util
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from nats import errors
 
 from fleet.broker.client import HardenedClient, pick_server
 from fleet.broker.context import Target
+from fleet.broker.credentials import key_options
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
 
 # A server that says nothing for so long, thrice, is gone: 15 s.
@@ -43,15 +43,16 @@ async def open_client(
     async def on_error(error: Exception) -> None:
         nonlocal last
         last = error
-        if _is_refusal(error):
-            client.refusals += 1
-            if not connected:
-                raise BrokerRefused(
-                    f"{target.address} refused the credentials ({error}): check user, password, "
-                    f"token or creds; the address comes from {target.origin}"
-                ) from error
-        if connected:
-            log.warning("nats", extra={"error": _words(error)})
+        if not _is_refusal(error):
+            log.debug("nats", extra={"error": _words(error)})
+            return
+        client.refusals += 1
+        if not connected:
+            raise BrokerRefused(
+                f"{target.address} refused the credentials ({error}): check user, password, token "
+                f"or creds; the address comes from {target.origin}"
+            ) from error
+        log.warning("nats: credentials refused", extra={"error": _words(error)})
 
     options = _options(target)
     try:
@@ -95,6 +96,8 @@ async def watch(client: HardenedClient) -> None:
 
 async def close_client(client: HardenedClient) -> None:
     """Send what is buffered and close; takes at most CLOSE_S seconds each."""
+    if client.is_new:
+        return
     try:
         if client.is_connected and not client.is_deaf:
             async with asyncio.timeout(CLOSE_S):
@@ -123,21 +126,13 @@ def _options(target: Target) -> dict[str, Any]:
         "user": target.user,
         "password": target.password,
         "token": target.token,
-        "user_credentials": target.creds,
-        "nkeys_seed": target.nkey,
+        **key_options(target.creds, target.nkey),
     }
     if target.inbox_prefix:
         options["inbox_prefix"] = target.inbox_prefix.rstrip(".")
-    if target.creds or target.nkey:
-        _require_nkeys(target)
     if wants_tls(target):
         options["tls"] = _tls(target)
     return options
-
-
-def _require_nkeys(target: Target) -> None:
-    if importlib.util.find_spec("nkeys") is None:
-        raise UsageError(f"{target.origin} uses creds or an nkey: install the package `nkeys`")
 
 
 def wants_tls(target: Target) -> bool:

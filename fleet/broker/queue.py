@@ -13,12 +13,14 @@ import msgspec
 
 from fleet.broker.connection import NO_RESPONDERS, Connection, Message, Subscription
 from fleet.broker.delivery import Delivery, read_delivery
-from fleet.errors import BrokerRefused
+from fleet.errors import BrokerRefused, BrokerUnreachable
 
 __all__ = ["Delivery", "Puller"]
 
 _NS: Final = 1_000_000_000
 _HEARTBEAT, _EXPIRED = "100", "408"
+# What no later request will change: the durable is not set up as we expect.
+_HOPELESS: Final = ("Bad Request", "Consumer is push", "Exceeded MaxRequest")
 # A request that was refused must not be followed by the next one at once.
 PAUSE_S: Final = 1.0
 # A durable is away for some seconds while its server restarts or elects a leader.
@@ -129,7 +131,10 @@ class Puller:
             name: value for name, value in self._priority.items() if value is not None
         }
         reply = f"{self._lines[-1].inbox}.{token}"
-        await self._connection.publish(self._subject, msgspec.json.encode(body), reply=reply)
+        try:
+            await self._connection.publish(self._subject, msgspec.json.encode(body), reply=reply)
+        except BrokerUnreachable:
+            self._forget()
 
     async def next(self) -> Delivery | None:
         """Return the next delivery, or None when requests ended or were lost: ask again then.
@@ -173,6 +178,7 @@ class Puller:
     async def _renew(self) -> None:
         """Take a new inbox, so that what we have forgotten can bring nothing any more."""
         self._lost = False
+        self._drop_requests()
         await self._listen()
         while len(self._lines) > 1:
             await self._lines[0].subscription.drain()
@@ -218,8 +224,11 @@ class Puller:
     def _refused(self, message: Message) -> None:
         now = time.monotonic()
         self._not_before = now + PAUSE_S
-        log.info("pull ended", extra={"status": message.status, "cause": message.description})
-        if message.description == "Consumer Deleted":
+        cause = f"{message.status} {message.description}".strip()
+        log.warning("a pull was refused", extra={"durable": self._name, "cause": cause})
+        if message.description.startswith(_HOPELESS):
+            self._refusal = f"{self._name} takes no pulls of ours ({cause}): run `fleet doctor`"
+        elif message.description == "Consumer Deleted":
             self._refusal = f"{self._name} was deleted: run `fleet init`, then start again"
         elif message.status == NO_RESPONDERS:
             self._absent_since = self._absent_since or now

@@ -36,6 +36,8 @@ listen: "127.0.0.1:{port}"
 http: "127.0.0.1:-1"
 ports_file_dir: {ports}
 log_file: {log}
+logfile_size_limit: 10MB
+logfile_max_num: 2
 max_payload: 1MB
 # A frozen consumer's waiting pulls swallow jobs until the server notices.
 ping_interval: "5s"
@@ -113,7 +115,7 @@ async def serve(
     0 takes a free one. Every acknowledged message is on disk. Raises UsageError without a usable
     server or when another one has the folder, BrokerUnreachable when it does not start.
     """
-    program = find_server(env)
+    program = await asyncio.to_thread(find_server, env)
     with _folder(store) as folder, _locked(folder) as lock:
         log, ports = folder / "nats-server.log", folder / "ports"
         shutil.rmtree(ports, ignore_errors=True)
