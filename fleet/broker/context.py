@@ -150,13 +150,14 @@ def _target(url: str, origin: str, context: dict[str, str], env: Mapping[str, st
 
 def _split(address: str, origin: str) -> SplitResult:
     """Split one address. The text of an error shows none of it: it may hold a password."""
-    parts = urlsplit(address if "://" in address else f"nats://{address}")
+    wrong = UsageError(f"{origin} is no address of a NATS server: write nats://host:port")
     try:
+        parts = urlsplit(address if "://" in address else f"nats://{address}")
         valid = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        valid = False
+        raise wrong from None  # its text quotes the address
     if not valid:
-        raise UsageError(f"{origin} is no address of a NATS server: write nats://host:port")
+        raise wrong
     return parts
 
 

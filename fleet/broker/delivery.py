@@ -9,8 +9,8 @@ from fleet.broker.message import ACK_PREFIX, Message
 _NS: Final = 1_000_000_000
 # The reason is for people who read advisories; a line is enough.
 _MAX_REASON: Final = 200
-# Behind stream and durable: deliveries, two sequences, nanoseconds, pending.
-_NUMBERS: Final = 5
+# Stream, durable, deliveries, two sequences, nanoseconds, pending.
+_SHORT: Final = 7
 
 
 class Sender(Protocol):
@@ -87,16 +87,14 @@ def read_place(reply: str) -> Place | None:
 
     The long form may have a random token at its end.
     """
-    tokens = reply.removeprefix(ACK_PREFIX).split(".")
     if not reply.startswith(ACK_PREFIX):
         return None
-    # Two names and the numbers, with the domain and the account before and a token behind.
-    short = 2 + _NUMBERS
-    start = 0 if len(tokens) == short else 2
-    stream, durable, *rest = tokens[start:] or ("", "")
-    numbers = rest[:_NUMBERS]
-    if len(numbers) < _NUMBERS or not all(one.isascii() and one.isdecimal() for one in numbers):
+    tokens = reply.removeprefix(ACK_PREFIX).split(".")
+    start = 0 if len(tokens) == _SHORT else 2
+    names, numbers = tokens[start : start + 2], tokens[start + 2 : start + _SHORT]
+    if len(numbers) < _SHORT - 2 or not all(one.isascii() and one.isdecimal() for one in numbers):
         return None
+    stream, durable = names
     number, sequence, _, published_ns, pending = map(int, numbers)
     return Place(stream, durable, number, sequence, published_ns, pending)
 

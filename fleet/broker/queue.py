@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import deque
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
@@ -13,7 +14,7 @@ import msgspec
 
 from fleet.broker.connection import NO_RESPONDERS, Connection, Message, Subscription
 from fleet.broker.delivery import Delivery, read_delivery
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
 
 __all__ = ["Delivery", "Puller"]
 
@@ -65,7 +66,7 @@ class Puller:
         heartbeat_s: float = 2.0,
     ) -> None:
         if heartbeat_s * 2 > expires_s:
-            raise ValueError("heartbeat_s must be at most half of expires_s")
+            raise UsageError("heartbeat_s must be at most half of expires_s: change one of them")
         self._connection = connection
         self._name = f"durable {durable} of stream {stream}"
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
@@ -80,7 +81,9 @@ class Puller:
         self._lines: list[_Line] = []
         self._requests: dict[str, _Request] = {}
         self._owed = 0
-        self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._arrived: deque[Delivery] = deque()
+        self._happened = asyncio.Event()
+        self._ended = False
         self._lost = False
         self._not_before = 0.0
         self._absent_since: float | None = None
@@ -89,9 +92,10 @@ class Puller:
 
     @property
     def outstanding(self) -> int:
-        """How many messages live requests may still bring."""
+        """How many deliveries may still come out of `next`: asked for, or here and not taken."""
         # A request that was filled ends without a word, so the sum of what was asked is too much.
-        return min(self._owed, sum(request.count for request in self._requests.values()))
+        asked = sum(request.count for request in self._requests.values())
+        return len(self._arrived) + min(self._owed, asked)
 
     async def __aenter__(self) -> Self:
         self._stack.callback(self._connection.on_reconnect(self._forget))
@@ -141,26 +145,36 @@ class Puller:
 
         Raises BrokerRefused when the durable is gone or forbidden.
         """
-        while self._arrived.empty():
+        while True:
+            if (delivery := self._take()) is not None:
+                return delivery
             self._check()
             self._forget_silent()
             if self._lost:
                 await self._renew()
-            if not self.outstanding and self._arrived.empty():
+                return self._take()
+            if not self.outstanding or self._ended:
+                self._ended = False
                 return None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._heartbeat_s):
-                    return await self._arrived.get()
-        return self._arrived.get_nowait()
+            await self._wait()
 
     async def stop(self) -> list[Delivery]:
         """Pull no more and return what was delivered and not taken, to be given back."""
         await self._end()
         left: list[Delivery] = []
-        while not self._arrived.empty():
-            if (delivery := self._arrived.get_nowait()) is not None:
-                left.append(delivery)
+        while (delivery := self._take()) is not None:
+            left.append(delivery)
         return left
+
+    def _take(self) -> Delivery | None:
+        return self._arrived.popleft() if self._arrived else None
+
+    async def _wait(self) -> None:
+        """Wait until something happens, or a heartbeat may be overdue."""
+        self._happened.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._heartbeat_s):
+                await self._happened.wait()
 
     async def _end(self) -> None:
         await self._stack.aclose()
@@ -191,7 +205,8 @@ class Puller:
             self._absent_since = None
             if current:
                 self._book()
-            self._arrived.put_nowait(delivery)
+            self._arrived.append(delivery)
+            self._happened.set()
         elif message.status is not None and current:
             self._hear(message.subject.rpartition(".")[2], message)
 
@@ -217,7 +232,8 @@ class Puller:
         undelivered = message.headers.get("Nats-Pending-Messages", "")
         self._owed -= int(undelivered) if undelivered.isdecimal() else request.count
         self._owed = max(0, self._owed) if self._requests else 0
-        self._arrived.put_nowait(None)
+        self._ended = True
+        self._happened.set()
         if message.status != _EXPIRED:
             self._refused(message)
 
@@ -247,7 +263,7 @@ class Puller:
     def _forget(self) -> None:
         self._drop_requests()
         self._lost = True
-        self._arrived.put_nowait(None)
+        self._happened.set()
 
     def _drop_requests(self) -> None:
         self._requests.clear()
@@ -258,7 +274,7 @@ class Puller:
             self._refusal = (
                 f"pulling from {self._name} is forbidden ({text}): ask for the permission"
             )
-            self._arrived.put_nowait(None)
+            self._happened.set()
 
     def _check(self) -> None:
         if self._refusal is not None:
