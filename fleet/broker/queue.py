@@ -26,6 +26,8 @@ _HOPELESS: Final = ("Bad Request", "Consumer is push", "Exceeded MaxRequest")
 PAUSE_S: Final = 1.0
 # A durable is away for some seconds while its server restarts or elects a leader.
 ABSENT_S: Final = 10.0
+# So long without a delivery, and the server has no more to send at this moment.
+QUIET_S: Final = 0.02
 # How late a heartbeat may be, beyond two intervals.
 SLACK_S: Final = 0.5
 
@@ -177,12 +179,23 @@ class Puller:
                 await self._happened.wait()
 
     async def _end(self) -> None:
+        await self._let_bursts_end()
         await self._stack.aclose()
         self._drop_requests()
         # Unsubscribing would drop what is on its way to us, for a whole ack wait.
         while self._lines:
             await self._lines[0].subscription.drain()
             del self._lines[0]
+
+    async def _let_bursts_end(self) -> None:
+        """Wait while deliveries pour in, which ends with what we asked for at the latest.
+
+        What a server is about to send when it learns that we have gone is lost, drain or not.
+        """
+        owed = self._owed + 1
+        while 0 < self._owed < owed:
+            owed = self._owed
+            await asyncio.sleep(QUIET_S)
 
     async def _listen(self) -> None:
         inbox = self._connection.new_inbox()

@@ -1,10 +1,13 @@
-"""A work queue of one test alone."""
+"""A work queue of one test alone, and pulling from it."""
 
+import asyncio
 from typing import NamedTuple
 
 from fleet.broker.connection import Connection
+from fleet.broker.queue import Delivery, Puller
 
 NS = 1_000_000_000
+WAIT_S = 10.0
 
 
 class WorkQueue(NamedTuple):
@@ -43,3 +46,43 @@ async def work_queue(
         {"stream_name": queue.stream, "action": "create", "config": config},
     )
     return queue
+
+
+def puller(connection: Connection, queue: WorkQueue, *, priority: int = 0) -> Puller:
+    return Puller(
+        connection,
+        stream=queue.stream,
+        durable=queue.durable,
+        group="g",
+        priority=priority,
+        expires_s=1.0,
+        heartbeat_s=0.4,
+    )
+
+
+async def take(puller: Puller) -> Delivery:
+    """Take the next delivery, asking for one again whenever requests ended."""
+    async with asyncio.timeout(WAIT_S):
+        while (delivery := await puller.next()) is None:
+            if puller.outstanding == 0:
+                await puller.ask(1)
+    return delivery
+
+
+async def stored(connection: Connection, queue: WorkQueue) -> int:
+    info = await connection.api(f"STREAM.INFO.{queue.stream}")
+    return int(info["state"]["messages"])
+
+
+async def waiting(connection: Connection, queue: WorkQueue, count: int) -> None:
+    """Wait until the server has that many requests."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            info = await connection.api(f"CONSUMER.INFO.{queue.stream}.{queue.durable}")
+            if info["num_waiting"] == count:
+                return
+
+
+async def take_ack(puller: Puller) -> None:
+    """Take the next delivery off the queue."""
+    await (await take(puller)).ack()

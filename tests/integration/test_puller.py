@@ -1,4 +1,4 @@
-"""Pulling: nothing is asked for twice, nothing is lost on the way, nothing hostile gets in."""
+"""Pulling: no more comes than was asked for, and nothing is lost on the way."""
 
 import asyncio
 import time
@@ -8,26 +8,21 @@ from pathlib import Path
 import pytest
 
 from fleet.broker.connection import Connection
-from fleet.broker.queue import Delivery, Puller
+from fleet.broker.queue import Puller
 from fleet.broker.server import serve
 from fleet.errors import BrokerRefused, UsageError
 from tests.integration.brokers import connected
-from tests.integration.hostile import send_raw
-from tests.integration.queues import WorkQueue, work_queue
+from tests.integration.queues import (
+    WAIT_S,
+    WorkQueue,
+    puller,
+    stored,
+    take,
+    take_ack,
+    waiting,
+    work_queue,
+)
 from tests.server import nats_server
-
-WAIT_S = 10.0
-BLOCKS = {
-    "four bytes": b"\r\n\r\n",
-    "wrong version": b"HTTP/1.1 200\r\n\r\n",
-    "not UTF-8": b"NATS/1.0\r\nA: \xff\xfe\r\n\r\n",
-}
-STATUS_LINES = [
-    b"NATS/1.0 100 Idle Heartbeat\r\n\r\n",
-    b"NATS/1.0 404 No Messages\r\n\r\n",
-    b"NATS/1.0 409 Consumer Deleted\r\n\r\n",
-    b"NATS/1.0 503\r\n\r\n",
-]
 
 
 @pytest.fixture
@@ -39,41 +34,6 @@ async def connection(nats_url: str) -> AsyncIterator[Connection]:
 @pytest.fixture
 async def queue(connection: Connection, unique: str) -> WorkQueue:
     return await work_queue(connection, unique)
-
-
-def puller(connection: Connection, queue: WorkQueue, *, priority: int = 0) -> Puller:
-    return Puller(
-        connection,
-        stream=queue.stream,
-        durable=queue.durable,
-        group="g",
-        priority=priority,
-        expires_s=1.0,
-        heartbeat_s=0.4,
-    )
-
-
-async def take(puller: Puller) -> Delivery:
-    """Take the next delivery, asking for one again whenever requests ended."""
-    async with asyncio.timeout(WAIT_S):
-        while (delivery := await puller.next()) is None:
-            if puller.outstanding == 0:
-                await puller.ask(1)
-    return delivery
-
-
-async def stored(connection: Connection, queue: WorkQueue) -> int:
-    info = await connection.api(f"STREAM.INFO.{queue.stream}")
-    return int(info["state"]["messages"])
-
-
-async def waiting(connection: Connection, queue: WorkQueue, count: int) -> None:
-    """Wait until the server has that many requests."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            info = await connection.api(f"CONSUMER.INFO.{queue.stream}.{queue.durable}")
-            if info["num_waiting"] == count:
-                return
 
 
 async def test_a_delivery_says_where_it_comes_from(
@@ -127,10 +87,6 @@ async def test_no_more_comes_than_was_asked_for(connection: Connection, queue: W
     assert await stored(connection, queue) == 3
 
 
-async def take_ack(pulls: Puller) -> None:
-    await (await take(pulls)).ack()
-
-
 async def test_an_idle_request_ends_and_owes_nothing(
     connection: Connection, queue: WorkQueue
 ) -> None:
@@ -165,44 +121,6 @@ async def test_the_lower_number_is_served_first(connection: Connection, queue: W
         await connection.append(queue.subject, b"x")
         await take_ack(spot)
         assert other.outstanding == 1
-
-
-@pytest.mark.parametrize("name", BLOCKS)
-async def test_a_malformed_job_is_delivered_among_its_neighbours(
-    connection: Connection, queue: WorkQueue, nats_url: str, name: str
-) -> None:
-    await connection.append(queue.subject, b"before")
-    send_raw(nats_url, queue.subject.encode(), BLOCKS[name], b"evil")
-    await connection.append(queue.subject, b"after")
-    async with puller(connection, queue) as pulls:
-        await pulls.ask(3)
-        before, evil, after = [await take(pulls) for _ in range(3)]
-        assert [before.malformed, evil.malformed, after.malformed] == [False, True, False]
-        assert (evil.payload, evil.headers) == (b"evil", {})
-        assert evil.headers_bytes == len(BLOCKS[name])
-        await evil.ack()
-    assert await stored(connection, queue) == 2
-
-
-@pytest.mark.parametrize("line", STATUS_LINES)
-async def test_a_job_that_looks_like_a_status_is_a_job(
-    connection: Connection, queue: WorkQueue, nats_url: str, line: bytes
-) -> None:
-    send_raw(nats_url, queue.subject.encode(), line, b"")
-    async with puller(connection, queue) as pulls:
-        await pulls.ask(1)
-        await take_ack(pulls)
-    assert await stored(connection, queue) == 0
-
-
-@pytest.mark.parametrize("tail", [b"\xff", b"a\x0b1"])
-async def test_a_job_on_a_strange_subject_is_delivered(
-    connection: Connection, queue: WorkQueue, nats_url: str, tail: bytes
-) -> None:
-    send_raw(nats_url, queue.stream.encode() + b"." + tail, b"NATS/1.0\r\n\r\n", b"evil")
-    async with puller(connection, queue) as pulls:
-        await pulls.ask(1)
-        assert (await take(pulls)).payload == b"evil"
 
 
 async def test_what_was_not_taken_is_returned_at_the_end(
