@@ -17,6 +17,7 @@ import msgspec
 from fleet.broker.batch_publish import Outgoing, publish_batch
 from fleet.broker.connection import Connection, Receipt, connect
 from fleet.broker.context import find_target
+from fleet.broker.headers import headers_size
 from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenStream
 from fleet.errors import BrokerUnreachable, JobRejected
@@ -34,6 +35,7 @@ GROUP_JOBS: Final = 200
 GROUP_BYTES: Final = 8 * MIB
 # News come by subscription; this is for the one that got lost.
 RECHECK_S: Final = 2.0
+SOON_S: Final = 0.01
 
 T = TypeVar("T")
 
@@ -119,10 +121,10 @@ class Producer:
         There is no bound: wrap it in `asyncio.timeout`. Raises JobRejected if the id belongs to a
         job with other content.
         """
-        news: asyncio.Queue[None] = asyncio.Queue(1)
+        news = _News[None](1)
         async with self._listen(ticket, news):
             while (lines := await self._lines(ticket)) is None:
-                await _next(news)
+                await news.next()
         return lines
 
     async def stream(self, ticket: Ticket) -> AsyncGenerator[TokenDelta, None]:
@@ -133,7 +135,7 @@ class Producer:
         be started again and came out otherwise: then `result` is right.
         """
         answer = LiveAnswer()
-        news: asyncio.Queue[TokenDelta | None] = asyncio.Queue()
+        news = _News[TokenDelta]()
         async with (
             self._listen(ticket, news),
             self._tokens.listen(ticket.tenant, ticket.batch, ticket.job, news.put_nowait),
@@ -147,7 +149,7 @@ class Producer:
                 if (lines := await self._lines(ticket)) is not None:
                     break
                 is_behind = False
-                while not is_behind and (delta := await _next(news)) is not None:
+                while not is_behind and (delta := await news.next()) is not None:
                     if fresh := answer.feed(delta):
                         yield fresh
                     is_behind = answer.misses(delta)
@@ -171,7 +173,7 @@ class Producer:
             self._tenant, job_id or secrets.token_hex(16), batch=batch, deadline=deadline
         )
         envelope = decode_envelope(subject, headers, stream="", sequence=0)
-        job = decode_job(envelope, payload, headers_bytes=_size(headers))
+        job = decode_job(envelope, payload, headers_bytes=headers_size(headers))
         for item in job.items:
             if isinstance(item, BadItem):
                 raise JobRejected(
@@ -188,7 +190,7 @@ class Producer:
         return ticket, (subject, payload, headers)
 
     @asynccontextmanager
-    async def _listen(self, ticket: Ticket, news: "asyncio.Queue[T | None]") -> AsyncIterator[None]:
+    async def _listen(self, ticket: Ticket, news: "_News[T]") -> AsyncIterator[None]:
         """Put None into `news` whenever the job's log may have grown, if there is room for it."""
 
         def tell(_: object = None) -> None:
@@ -279,16 +281,20 @@ async def _publish_once(connection: Connection, messages: Sequence[Outgoing]) ->
     return await connection.append(subject, payload, headers=headers)
 
 
-async def _next(news: "asyncio.Queue[T | None]") -> T | None:
-    """Wait for something new; None says to look at the log again."""
-    try:
-        async with asyncio.timeout(RECHECK_S):
-            return await news.get()
-    except TimeoutError:
-        return None
+class _News(asyncio.Queue[T | None]):
+    """What a waiting client hears: deltas, and None when the log may have grown."""
 
+    # News of a line overtake its storage: look again soon after them, then ever more rarely.
+    _wait_s = RECHECK_S
 
-def _size(headers: Mapping[str, str]) -> int:
-    """Return the bytes of a header block: its first line, `name: value` lines, an empty one."""
-    lines = sum(len(f"{name}: {value}\r\n") for name, value in headers.items())
-    return len("NATS/1.0\r\n\r\n") + lines
+    async def next(self) -> T | None:
+        """Wait for something new; None says to look at the log again."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                fresh = await self.get()
+        except TimeoutError:
+            self._wait_s = min(2 * self._wait_s, RECHECK_S)
+            return None
+        if fresh is None:
+            self._wait_s = SOON_S
+        return fresh
