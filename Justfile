@@ -55,9 +55,9 @@ test-all *args: setup
 gpu *args: install
     "{{ python }}" -m pytest -m gpu {{ args }}
 
-# Benchmarks: they assert nothing and print JSON
-bench *args: install
-    "{{ python }}" -m pytest -m bench -s -q {{ args }}
+# Benchmarks, all or those that are named: they assert nothing and print JSON
+bench *args: setup
+    "{{ python }}" -m tests.bench {{ args }}
 
 # Long runs under random faults
 soak *args: install

@@ -1,0 +1,1 @@
+"""Benchmarks: they assert nothing and print JSON. `python -m tests.bench --help`."""
