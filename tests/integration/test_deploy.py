@@ -10,7 +10,7 @@ CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats-server.conf"
 
 
 def test_the_shipped_configuration_is_one_that_the_server_accepts() -> None:
-    command = [find_server(os.environ), "-t", "-c", CONFIG]
+    command = [str(find_server(os.environ)), "-t", "-c", str(CONFIG)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert checked.returncode == 0, checked.stderr
 

@@ -1,12 +1,14 @@
 """Text of an answer as tokens come, and stop strings across any seam."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.text import AnswerText
 
 
-def decode(ids: list[int] | tuple[int, ...]) -> str:
+def decode(ids: Sequence[int]) -> str:
     """One token is one byte of UTF-8, so characters straddle tokens."""
     return bytes(ids).decode(errors="replace")
 
