@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 
 import click
 import msgspec
@@ -12,10 +11,14 @@ from fleet.cli.stopping import stopping
 from fleet.cli.up import prepare_engine
 from fleet.exits import INTERRUPTED
 
-# Three engines share two cores and 8 GiB: few slots, and a KV cache that just holds them.
 MODEL = "smollm2"
-SLOTS = "16"
-TOKENS_PER_S = "8"
+# Room for the whole batch in one engine, so that what a lost node held finds a place at once. The
+# KV cache holds most of it: three engines share 8 GiB.
+SLOTS = "32"
+ARGUMENTS = {
+    "vllm": ("--slots", SLOTS, "--kv-cache", str(192 * 1024 * 1024), "--max-model-len", "512"),
+    "scripted": ("--slots", SLOTS, "--token-rate", "8"),
+}
 
 
 @click.command()
@@ -34,7 +37,8 @@ def command(engine: str, *, as_json: bool) -> int:
     and background requests beside it, kills one spot consumer and gives notice to the other. The
     exit code is the audit's: 0 if every answer is there once and right.
     """
-    from fleet.demo.audit import PRICES_USD_PER_HOUR, Audit, report  # noqa: PLC0415 - keeps --help quick
+    from fleet.cli.progress import Show  # noqa: PLC0415 - keeps --help quick
+    from fleet.demo.audit import PRICES_USD_PER_HOUR, Audit, report  # noqa: PLC0415
     from fleet.demo.stage import perform  # noqa: PLC0415
     from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415
 
@@ -42,33 +46,26 @@ def command(engine: str, *, as_json: bool) -> int:
         click.echo("vLLM has no build for this system: running with the scripted engine", err=True)
         engine = "scripted"
     prepare_engine(engine, MODEL)
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        click.echo(f"[{time.monotonic() - began:6.1f} s] {text}", err=True)
-
-    arguments = ["--slots", SLOTS]
-    arguments += ["--token-rate", TOKENS_PER_S] if engine == "scripted" else []
     plan = FleetPlan(
         model=MODEL,
         engine=engine,
         zones=("a", "b", "c"),
         replace=True,
-        arguments=tuple(arguments),
+        arguments=ARGUMENTS[engine],
         prices_usd_per_hour=PRICES_USD_PER_HOUR,
     )
-    say(f"starting a broker, 1 on-demand and 2 spot consumers with the {engine} engine")
 
     async def until_stopped() -> Audit | None:
-        with stopping():
+        with stopping(), Show() as show:
+            show.say(f"starting a broker, 1 on-demand and 2 spot consumers ({engine}, {MODEL})")
             try:
-                return await perform(plan, say=say)
+                return await perform(plan, say=show.say, bar=show.bar)
             except asyncio.CancelledError:
+                show.say("stopped before the end: no audit")
                 return None  # everything is taken down by now
 
     audit = options.run(until_stopped())
     if audit is None:
-        say("stopped before the end: no audit")
         return INTERRUPTED
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(audit), "ok": audit.ok}))

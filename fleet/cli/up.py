@@ -124,6 +124,7 @@ def command(**given: Any) -> int:
 
 
 async def _up(plan: Any, *, as_json: bool) -> int:
+    from fleet.cli.progress import Show  # noqa: PLC0415
     from fleet.pool.fleet_up import Ended, fleet_up  # noqa: PLC0415
     from fleet.pool.local import ending  # noqa: PLC0415
 
@@ -141,14 +142,17 @@ async def _up(plan: Any, *, as_json: bool) -> int:
             + (f"; {other.node} takes its place" if other else ""),
         )  # fmt: skip
 
-    click.echo(
-        f"starting {plan.on_demand} on-demand and {plan.spot} spot consumers "
-        f"({plan.engine}, {plan.model}) ...",
-        err=True,
-    )
-    with stopping() as stop:
+    def loading(done: int, total: int) -> None:
+        show.bar("consumers that are ready", done, total)
+
+    with stopping() as stop, Show() as show:
+        show.say(
+            f"starting {plan.on_demand} on-demand and {plan.spot} spot consumers "
+            f"({plan.engine}, {plan.model})"
+        )
         try:
-            async with fleet_up(plan, on_ended=ended) as fleet:
+            async with fleet_up(plan, on_ended=ended, on_ready=loading) as fleet:
+                show.close()
                 stop.hasten = fleet.pool.kill_all
                 consumers = fleet.pool.running()
                 tell(

@@ -34,6 +34,7 @@ SAVED_TOKENS: Final = 60
 HALF_INTERVAL_S: Final = 2.5
 POLL_S: Final = 0.05
 Say = Callable[[str], None]
+Bar = Callable[[str, int, int], None]
 
 
 def prompts() -> bytes:
@@ -44,10 +45,11 @@ def prompts() -> bytes:
 class Play:
     """The acts in order. Every wait is bounded; a wait that ends without its event is a failure."""
 
-    def __init__(self, fleet: Fleet, *, model: str, say: Say) -> None:
+    def __init__(self, fleet: Fleet, *, model: str, say: Say, bar: Bar) -> None:
         self._fleet = fleet
         self._model = model
         self._say = say
+        self._bar = bar
         self._connection = fleet.connection
         self._batches = Batches(fleet.connection, tenant=TENANT)
         self._done: dict[str, int] = {}
@@ -57,6 +59,7 @@ class Play:
         self.traffic = Traffic(fleet.connection, model=model)
         self.interruptions: list[Interruption] = []
         self.lines: list[ResultLine] = []
+        self._interrupted = 0
         self.undisturbed: list[tuple[ResultLine, ResultLine]] = []
 
     async def run(self) -> None:
@@ -76,10 +79,14 @@ class Play:
             await bounded("last heartbeats", self._last_beats())
             watching.cancel()
 
+    @property
+    def _items(self) -> int:
+        return sum(manifest.items for manifest in self.manifests)
+
     async def _keep_busy(self, group: asyncio.TaskGroup) -> None:
         """Submit the prompts as a batch, and again whenever most of it is done."""
         while True:
-            if sum(m.items for m in self.manifests) - sum(self._done.values()) < REFILL_ITEMS:
+            if self._items - sum(self._done.values()) < REFILL_ITEMS:
                 group.create_task(self._count(await self._submit()))
             await asyncio.sleep(POLL_S)
 
@@ -102,6 +109,7 @@ class Play:
     async def _count(self, manifest: Manifest) -> None:
         async for status in self._batches.watch(manifest.id):
             self._done[manifest.id] = status.request_counts.done
+            self._bar("items answered", sum(self._done.values()), self._items)
 
     async def _kill_one(self) -> None:
         """Kill a spot consumer in mid-batch, half a checkpoint interval behind a checkpoint."""
@@ -186,6 +194,7 @@ class Play:
                 self.lines += message.lines
         requests = {msgspec.json.decode(line)["custom_id"]: line for line in prompts().splitlines()}
         interrupted = [line for line in self.lines if line.fleet.resumed != "no"]
+        self._interrupted = len(interrupted)
         self._say(f"{len(interrupted)} items were interrupted: asking for them again, undisturbed")
         async with asyncio.TaskGroup() as group:
             for line in interrupted:
@@ -194,6 +203,7 @@ class Play:
     async def _compare(self, line: ResultLine, request: bytes) -> None:
         (again,) = await self.traffic.ask(request, Tier.REALTIME)
         self.undisturbed.append((line, again))
+        self._bar("asked again", len(self.undisturbed), self._interrupted)
 
     async def _last_beats(self) -> None:
         """Wait for a heartbeat that counts everything that was generated."""

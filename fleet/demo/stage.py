@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 from fleet.demo.audit import Audit, Life, cost, count_lines, delivered
 from fleet.demo.leftovers import left_behind
-from fleet.demo.play import Play, Say
+from fleet.demo.play import Bar, Play, Say
 from fleet.events import NodeStopped
 from fleet.job import ResultLine, Tier
 from fleet.pool.fleet_up import Ended, FleetPlan, fleet_up
 
 
-async def perform(plan: FleetPlan, *, say: Say) -> Audit:
-    """Bring the fleet up, play, take it down, and audit. Raises FleetError where the play stops."""
+async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
+    """Bring the fleet up, play, take it down, and audit. Raises FleetError where the play stops.
+
+    say: told what happens. bar: told how far something is, by name.
+    """
     ends: dict[str, float] = {}
 
     def ended(end: Ended) -> None:
@@ -21,9 +24,12 @@ async def perform(plan: FleetPlan, *, say: Say) -> Audit:
         if end.replacement:
             say(f"{end.replacement.node} takes the place of {end.node.node} and loads its engine")
 
-    async with fleet_up(plan, on_ended=ended) as fleet:
+    def ready(done: int, total: int) -> None:
+        bar("engines that are up", done, total)
+
+    async with fleet_up(plan, on_ended=ended, on_ready=ready) as fleet:
         say("the fleet is up: " + ", ".join(node.node for node in fleet.pool.running()))
-        play = Play(fleet, model=plan.model, say=say)
+        play = Play(fleet, model=plan.model, say=say, bar=bar)
         await play.run()
         nodes = list(fleet.pool.nodes.values())
         closed = time.time()
