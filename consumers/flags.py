@@ -8,7 +8,7 @@ import msgspec
 
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.errors import BrokerRefused, BrokerUnreachable, CorruptRecord
 from fleet.job import Job
 from fleet.subjects import BATCHES, POLICY, batch_key
 
@@ -39,7 +39,12 @@ class Cancellations:
         at, cancelled = self._seen.get(key, (-FRESH_S, False))
         if now - at < FRESH_S:
             return cancelled
-        entry = await self._batches.get(key)
+        try:
+            entry = await self._batches.get(key)
+        except CorruptRecord as error:
+            # No reason to withhold an answer, and none to end: anyone may have written it.
+            log.warning("batch not read", extra={"job": job.id, "error": str(error)})
+            entry = None
         cancelled = entry is not None and entry.value.state in {"cancelling", "cancelled"}
         self._seen = {k: v for k, v in self._seen.items() if now - v[0] < FRESH_S}
         self._seen[key] = (now, cancelled)
@@ -55,11 +60,11 @@ class Fallback:
         self.on = False
 
     async def follow(self) -> None:
-        """Look at the switch until cancelled; a broker that does not answer changes nothing."""
+        """Look at the switch until cancelled; what cannot be read changes nothing."""
         while True:
             try:
                 entry = await self._policy.get(self._key)
                 self.on = entry is not None and entry.value
-            except (BrokerUnreachable, BrokerRefused) as error:
+            except (BrokerUnreachable, BrokerRefused, CorruptRecord) as error:
                 log.warning("policy not read", extra={"error": str(error)})
             await asyncio.sleep(POLL_S)

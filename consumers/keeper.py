@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 
@@ -26,7 +25,8 @@ RETRY_S = 0.5
 class Keeper:
     """Writes result lines and checkpoints. Every write is fenced; a refusal means the job is lost.
 
-    A broker that does not answer is no reason to stop: lines stay pending and go out later.
+    A broker that does not answer is no reason to stop: lines stay pending and go out later. Such a
+    write may have been stored all the same, and then it is our own that stands in our way.
     """
 
     def __init__(
@@ -79,11 +79,16 @@ class Keeper:
                 save_at = time.monotonic() + RETRY_S
 
     async def settle(self, work: Work) -> None:
-        """Write what is pending, however long the broker takes. Raises LeaseLost."""
+        """Write what is pending, however long the broker takes. Raises LeaseLost.
+
+        Once a notice has run out, also BrokerUnreachable and BrokerRefused: the node must go.
+        """
         while work.pending:
             try:
                 await self._append(work)
             except (BrokerUnreachable, BrokerRefused) as error:
+                if self._drain.left_s <= 0:
+                    raise
                 log.warning("append failed", extra={"job": work.job.id, "error": str(error)})
                 await asyncio.sleep(RETRY_S)
 
@@ -111,27 +116,42 @@ class Keeper:
         work.changed.clear()
 
     async def _append(self, work: Work) -> None:
-        lines = tuple(work.pending)
-        if not lines:
-            return
+        """Write the lines that are pending now; those that finish meanwhile stay pending."""
+        items = {line.fleet.item for line in work.pending}
+        while items:
+            done, work.last = await self._append_once(work, items)
+            items -= done
+            lines = work.written(done)
+            complete = work.complete and not work.pending
+            self._totals.written(work.job, lines, complete=complete)
+
+    async def _append_once(self, work: Work, items: set[int]) -> tuple[frozenset[int], int]:
+        """Return which of the items' lines are in the log now, and its last sequence."""
         job = work.job
-        work.last = await self._results.append(
-            job.tenant,
-            job.batch,
-            job.id,
-            lines,
-            last=work.last,
-            sha256=job.sha256,
-            writer=work.writer,
-        )
-        # Items may have finished while we waited: drop only what was written.
-        del work.pending[: len(lines)]
-        self._totals.written(job, lines, complete=work.complete and not work.pending)
+        try:
+            last = await self._results.append(
+                job.tenant,
+                job.batch,
+                job.id,
+                tuple(line for line in work.pending if line.fleet.item in items),
+                last=work.last,
+                sha256=job.sha256,
+                writer=work.writer,
+            )
+        except LeaseLost:
+            logged = await self._results.read(job.tenant, job.batch, job.id)
+            if logged.writer != work.writer or logged.sequence <= work.last:
+                raise
+            return logged.done & items, logged.sequence
+        return frozenset(items), last
 
     async def _save(self, work: Work, *, owner: str | None) -> None:
-        # A token of its own for each write tells our write from another's when an answer is lost.
-        claim = work.next_claim(owner=owner, writer=secrets.token_hex(8))
-        work.revision = await self._claims.save(
-            work.job.tenant, work.job.id, claim, revision=work.revision
-        )
-        work.claim = claim
+        job, claim = work.job, work.next_claim(owner=owner)
+        try:
+            revision = await self._claims.save(job.tenant, job.id, claim, revision=work.revision)
+        except LeaseLost:
+            held = await self._claims.get(job.tenant, job.id)
+            if held is None or held.claim is None or held.claim.writer != work.writer:
+                raise
+            revision = await self._claims.save(job.tenant, job.id, claim, revision=held.revision)
+        work.revision, work.claim = revision, claim

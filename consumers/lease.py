@@ -22,6 +22,13 @@ EXTEND = b"+WPI"
 Connect = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
+class Lease:
+    """What we hold a job by: the newest delivery of its message."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+
+
 class LeaseKeeper:
     """Extends every held lease each `interval_s`, over a connection of its own.
 
@@ -36,7 +43,7 @@ class LeaseKeeper:
         self._interval_s = interval_s
         self._alive_at = alive_at
         self._alive_s = alive_s
-        self._held: set[Delivery] = set()
+        self._held: set[Lease] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name="lease", daemon=True)
@@ -55,15 +62,15 @@ class LeaseKeeper:
         self._thread.join(self._interval_s + 5)
 
     @contextmanager
-    def hold(self, delivery: Delivery) -> Iterator[None]:
-        """Keep a delivery's lease for as long as the body runs."""
+    def hold(self, lease: Lease) -> Iterator[None]:
+        """Keep a lease for as long as the body runs."""
         with self._lock:
-            self._held.add(delivery)
+            self._held.add(lease)
         try:
             yield
         finally:
             with self._lock:
-                self._held.discard(delivery)
+                self._held.discard(lease)
 
     def _main(self) -> None:
         while not self._stop.is_set():
@@ -79,7 +86,8 @@ class LeaseKeeper:
                 began = time.monotonic()
                 if began - self._alive_at() < self._alive_s:
                     with self._lock:
-                        replies = [delivery.reply for delivery in self._held]
-                    for reply in replies:
-                        await connection.publish(reply, EXTEND)
+                        deliveries = [lease.delivery for lease in self._held]
+                    for delivery in deliveries:
+                        # Not its own `extend`: that would use the connection of another loop.
+                        await connection.publish(delivery.reply, EXTEND)
                 await asyncio.to_thread(self._stop.wait, self._interval_s)

@@ -3,11 +3,12 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from consumers.identity import Identity
 from consumers.keeper import IsCancelled, Keeper
-from consumers.lease import LeaseKeeper
+from consumers.lease import Lease, LeaseKeeper
 from consumers.outcome import (
     CANCELLED,
     EXPIRED,
@@ -71,7 +72,7 @@ class Runner:
         self._lease = lease
         self._is_cancelled = is_cancelled
         self._emit = emit
-        self._running: dict[tuple[str, str], Delivery] = {}
+        self._running: dict[tuple[str, str], Lease] = {}
 
     @property
     def jobs(self) -> int:
@@ -84,67 +85,83 @@ class Runner:
         on_item: called for every item that is finished.
         """
         key = (job.tenant, job.id)
+        if (lease := self._running.get(key)) is not None:
+            with self._may_lose(job):
+                await self._again(lease, delivery)
+            return
+        lease = self._running[key] = Lease(delivery)
         try:
-            if key in self._running:
-                await self._again(key, delivery)
-                return
-            self._running[key] = delivery
-            try:
-                await self._take(delivery, job, on_item)
-            finally:
-                del self._running[key]
-        except LeaseLost as error:
-            # A stale nak would deliver the job a third time, so nothing is sent.
-            self._lost(job, str(error))
-        except (BrokerUnreachable, BrokerRefused) as error:
-            # Not settled, so it comes again when its ack wait ends.
-            self._lost(job, str(error))
+            with self._may_lose(job), self._lease.hold(lease):
+                await self._take(lease, job, on_item)
+        finally:
+            del self._running[key]
 
-    async def _again(self, key: tuple[str, str], delivery: Delivery) -> None:
+    async def _again(self, lease: Lease, delivery: Delivery) -> None:
         """Handle a delivery of a job that runs right here."""
-        held = self._running[key]
+        held = lease.delivery
         if (held.stream, held.sequence) == (delivery.stream, delivery.sequence):
             # The same message once more: its lease had lapsed. Go on under the new delivery.
-            held.reply = delivery.reply
+            lease.delivery = delivery
         else:
             await delivery.nak(1.0)
 
-    async def _take(self, delivery: Delivery, job: Job, on_item: Callable[[], None]) -> None:
-        with self._lease.hold(delivery):
-            logged = await self._results.read(job.tenant, job.batch, job.id)
-            redelivered = delivery.number > 1
-            held = None
-            if redelivered or logged.sequence:
-                held = await self._claims.get(job.tenant, job.id)
-            claim = held.claim if held else None
-            owner = claim.owner if claim else None
-            decision = decide(
-                sha256=job.sha256,
-                redelivered=redelivered,
-                log_sha256=logged.sha256,
-                log_complete=logged.complete,
-                claim=claim,
-                revision=held.revision if held else 0,
-                claim_age_s=held.age_s if held else 0.0,
-                owner_alive=owner is not None
-                and owner != self._me.node
-                and await self._nodes.alive(owner),
-                checkpoint_s=self._settings.checkpoint_s,
+    @contextmanager
+    def _may_lose(self, job: Job) -> Iterator[None]:
+        """Turn what takes the job from us, but not our life, into an event.
+
+        Nothing is sent: a stale nak would deliver the job a third time. If it is not another
+        consumer's, it comes again when its ack wait ends.
+        """
+        try:
+            yield
+        except (LeaseLost, BrokerUnreachable, BrokerRefused) as error:
+            self._emit(
+                JobLost(
+                    at=time.time(),
+                    node=self._me.node,
+                    tenant=job.tenant,
+                    job=job.id,
+                    reason=str(error),
+                )
             )
-            match decision:
-                case Done():
-                    await delivery.ack()
-                case Conflict():
-                    await self._refuser.conflict(delivery, job)
-                case GiveBack(delay_s=delay_s):
-                    await delivery.nak(delay_s)
-                case Start():
-                    work = Work(job, done=logged.done, last=logged.sequence, on_item=on_item)
-                    await self._work(delivery, work)
-                case TakeOver(claim=before, revision=revision):
-                    revision = held.revision if held else revision
-                    work = await self._take_over(job, logged, before, revision, on_item)
-                    await self._work(delivery, work)
+
+    async def _take(self, lease: Lease, job: Job, on_item: Callable[[], None]) -> None:
+        logged = await self._results.read(job.tenant, job.batch, job.id)
+        redelivered = lease.delivery.number > 1
+        held = None
+        if redelivered or logged.sequence:
+            held = await self._claims.get(job.tenant, job.id)
+        claim = held.claim if held else None
+        owner = claim.owner if claim else None
+        decision = decide(
+            sha256=job.sha256,
+            redelivered=redelivered,
+            log_sha256=logged.sha256,
+            log_complete=logged.complete,
+            claim=claim,
+            revision=held.revision if held else 0,
+            claim_age_s=held.age_s if held else 0.0,
+            owner_alive=owner is not None
+            and owner != self._me.node
+            and await self._nodes.alive(owner),
+            checkpoint_s=self._settings.checkpoint_s,
+        )
+        match decision:
+            case Done():
+                await lease.delivery.ack()
+                if held is not None:
+                    await self._claims.forget(job.tenant, job.id, held.revision)
+            case Conflict():
+                await self._refuser.conflict(lease.delivery, job)
+            case GiveBack(delay_s=delay_s):
+                await lease.delivery.nak(delay_s)
+            case Start():
+                work = Work(job, done=logged.done, last=logged.sequence, on_item=on_item)
+                await self._work(lease, work)
+            case TakeOver(claim=before, revision=revision):
+                revision = held.revision if held else revision
+                work = await self._take_over(job, logged, before, revision, on_item)
+                await self._work(lease, work)
 
     async def _take_over(
         self,
@@ -184,19 +201,29 @@ class Runner:
             )
         )  # fmt: skip
         return Work(
-            job, done=logged.done, last=last, claim=claim, revision=revision, on_item=on_item
+            job,
+            done=logged.done,
+            last=last,
+            claim=claim,
+            revision=revision,
+            writer=writer,
+            on_item=on_item,
         )
 
-    async def _work(self, delivery: Delivery, work: Work) -> None:
+    async def _work(self, lease: Lease, work: Work) -> None:
         """Work on the job and settle it by how that ended."""
         try:
-            outcome = await self._attempt(work, delivery)
-        except* EngineDead as errors:
-            await self._release(delivery, work)
-            raise EngineDead(str(errors.exceptions[0])) from errors
+            outcome = await self._attempt(work, lease.delivery)
+        except ExceptionGroup as group:
+            # A plain `except`: what `except*` raises leaves it in a group that nobody knows.
+            if (dead := group.subgroup(EngineDead)) is None:
+                raise
+            with self._may_lose(work.job):
+                await self._release(lease, work)
+            raise EngineDead(str(dead.exceptions[0])) from group
         match outcome:
             case Interrupted():
-                await self._release(delivery, work)
+                await self._release(lease, work)
                 return
             case Lost(reason=reason):
                 raise LeaseLost(reason)
@@ -206,7 +233,7 @@ class Runner:
             case Complete():
                 pass
         await self._keeper.settle(work)
-        await delivery.ack()
+        await lease.delivery.ack()
         await self._keeper.forget(work)
 
     async def _attempt(self, work: Work, delivery: Delivery) -> Outcome:
@@ -232,10 +259,10 @@ class Runner:
                 task.cancel()
         return outcome
 
-    async def _release(self, delivery: Delivery, work: Work) -> None:
+    async def _release(self, lease: Lease, work: Work) -> None:
         """Save all progress and hand the job to whoever pulls next."""
         await self._keeper.release(work)
-        await delivery.nak()
+        await lease.delivery.nak()
         self._emit(
             JobReleased(
                 at=time.time(), node=self._me.node, tenant=work.job.tenant, job=work.job.id,
@@ -248,10 +275,3 @@ class Runner:
         if job.deadline is None and job.tier is Tier.REALTIME:
             return delivery.published_at + self._settings.realtime_deadline_s
         return job.deadline
-
-    def _lost(self, job: Job, reason: str) -> None:
-        self._emit(
-            JobLost(
-                at=time.time(), node=self._me.node, tenant=job.tenant, job=job.id, reason=reason
-            )
-        )

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from consumers.answer import Answer, completion_body, embedding_body, usage_json, usage_of
 from consumers.continuation import choices, continuation, sampling
@@ -26,7 +27,9 @@ from fleet.job import (
     Usage,
     WireError,
 )
+from fleet.subjects import shown
 
+T = TypeVar("T")
 # What the engine serves first when it has to choose; the gaps leave room for shades.
 PRIORITY = {Tier.REALTIME: 0, Tier.BACKGROUND: 10, Tier.BATCH: 20}
 
@@ -131,12 +134,13 @@ class Server:
         model = item.body.model
         if model is not None and model != work.job.model:
             raise JobRejected(
-                f"`model` in the body is {model!a}, but the job was sent to {work.job.model}: "
+                f"`model` in the body is {shown(model)}, but the job was sent to {work.job.model}: "
                 "make them equal or leave it out",
                 code="model_mismatch",
             )
         if isinstance(item.body, EmbeddingBody):
-            return await self._embed(work.job, item, item.body, _prompts(rendered))
+            prompts = await self._prompts(item, rendered)
+            return await self._embed(work.job, item, item.body, prompts)
         return await self._generate(work, run, item, item.body, rendered)
 
     async def _generate(
@@ -153,7 +157,7 @@ class Server:
         if run.saved:
             run.resumed = kind if run.keeps and run.saved.done_ids else "restarted"
         kept = run.saved if run.saved and run.saved.done_ids and run.keeps else None
-        prompts = (kept.prompt_ids,) if kept else _prompts(rendered)
+        prompts = (kept.prompt_ids,) if kept else await self._prompts(item, rendered)
         run.answers = [
             Answer(
                 engine=self._engine,
@@ -167,9 +171,7 @@ class Server:
             )
             for choice in range(choices(body))
         ]  # fmt: skip
-        async with asyncio.TaskGroup() as group:
-            for answer in run.answers:
-                group.create_task(self._write(work.job, item, body, answer))
+        await together(self._write(work.job, item, body, answer) for answer in run.answers)
         usage = usage_of(run.answers, n=body.n)
         response = completion_body(
             body,
@@ -206,32 +208,44 @@ class Server:
         self, job: Job, item: Item, body: EmbeddingBody, prompts: tuple[tuple[int, ...], ...]
     ) -> tuple[dict[str, Any], Usage]:
         name, priority = f"{job.tenant}/{job.id}/{item.index}", PRIORITY[job.tier]
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    self._engine.embed(ids, request_id=f"{name}/{n}", priority=priority)
-                )
-                for n, ids in enumerate(prompts)
-            ]
+        vectors = await together(
+            self._engine.embed(ids, request_id=f"{name}/{n}", priority=priority)
+            for n, ids in enumerate(prompts)
+        )
         usage = Usage(prompt_tokens=sum(map(len, prompts)), completion_tokens=0)
         response = embedding_body(
-            [task.result() for task in tasks],
+            vectors,
             model=self._engine.facts.model,
             encoding=body.encoding_format,
             prompt_tokens=usage.prompt_tokens,
         )
         return response, usage
 
+    async def _prompts(self, item: Item, rendered: Rendered | None) -> tuple[tuple[int, ...], ...]:
+        """Return an item's prompts.
+
+        It was not rendered if it has saved tokens, and yet a consumer of another version may have
+        saved what this one does not go on from.
+        """
+        found = (await self._engine.render([item]))[0] if rendered is None else rendered
+        if isinstance(found, JobRejected):
+            raise found
+        return found.prompts
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once; what one of them raises ends the others and leaves in no group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in tasks]
+
 
 def line_id(job: Job, item: Item | BadItem) -> str:
     """Name a result line, the same for ever."""
     return f"{job.id}-{item.index}"
-
-
-def _prompts(rendered: Rendered | JobRejected | None) -> tuple[tuple[int, ...], ...]:
-    if not isinstance(rendered, Rendered):
-        raise TypeError("an item without saved tokens was not rendered")
-    return rendered.prompts
 
 
 def _limit(body: GenerateBody, prompt: int, context: int, default: int | None) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import msgspec
 
@@ -45,6 +45,7 @@ class Work:
 
     last: sequence of the newest message in the job's result log, the fence of the next append.
     claim, revision: None and 0 until the first checkpoint of a job that nobody had before.
+    writer: a token of this run alone, in whatever it writes, so that it knows its writes again.
     on_item: called for every item that is finished.
     """
 
@@ -56,6 +57,7 @@ class Work:
         last: int,
         claim: Claim | None = None,
         revision: int = 0,
+        writer: str | None = None,
         on_item: Callable[[], None] = lambda: None,
     ) -> None:
         self.job = job
@@ -64,7 +66,7 @@ class Work:
         self.claim = claim
         self.revision = revision
         self.pending: list[ResultLine] = []
-        self.writer = secrets.token_hex(8)
+        self.writer = writer or secrets.token_hex(8)
         self.changed = asyncio.Event()
         saved = {entry.index: entry for entry in claim.saved} if claim else {}
         self._done = len(done)
@@ -111,12 +113,18 @@ class Work:
         """Collect what a checkpoint has to keep of the unfinished items."""
         return tuple(kept for run in self._open.values() if (kept := run.save()) is not None)
 
-    def next_claim(self, *, owner: str | None, writer: str) -> Claim:
+    def written(self, items: Container[int]) -> tuple[ResultLine, ...]:
+        """Take the lines of `items` off the pending ones: they are in the log."""
+        lines = tuple(line for line in self.pending if line.fleet.item in items)
+        self.pending = [line for line in self.pending if line.fleet.item not in items]
+        return lines
+
+    def next_claim(self, *, owner: str | None) -> Claim:
         """Build the claim that a checkpoint writes; owner None releases the job."""
-        base = self.claim or Claim(owner=owner, writer=writer, sha256=self.job.sha256)
+        base = self.claim or Claim(owner=owner, writer=self.writer, sha256=self.job.sha256)
         saved = self.saved()
         return msgspec.structs.replace(
-            base, owner=owner, writer=writer, saved=saved, progress=progress(self._done, saved)
+            base, owner=owner, writer=self.writer, saved=saved, progress=progress(self._done, saved)
         )
 
 

@@ -3,15 +3,18 @@
 import hashlib
 import time
 from contextlib import suppress
+from itertools import chain, repeat
 from typing import Protocol
+
+import msgspec
 
 from fleet.broker.dead import DeadLetters
 from fleet.broker.results import ResultLog
 from fleet.errors import JobRejected, LeaseLost
 from fleet.events import Emit, JobDead
 from fleet.job import CapacityType, FleetInfo, ResultLine, WireError
-from fleet.subjects import parse_job_subject
-from fleet.wire import Envelope, decode_envelope, fallback_id
+from fleet.subjects import IDENTIFIER, TOKEN
+from fleet.wire import BATCH, JOB_ID, MSG_ID, fallback_id
 
 
 class Letter(Protocol):
@@ -43,6 +46,14 @@ class Letter(Protocol):
         ...
 
 
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the results of a job go."""
+
+    tenant: str
+    batch: str | None
+    job: str
+
+
 class Refusals:
     """Buries what is no job and tells its sender; removing it from its queue is the caller's.
 
@@ -68,15 +79,15 @@ class Refusals:
 
     async def refuse(self, letter: Letter, cause: JobRejected) -> None:
         """Write the error result, then the dead letter. Raises BrokerRefused, BrokerUnreachable."""
-        name = name_of(letter)
-        if name is not None:
+        to = address_of(letter)
+        if to is not None:
             # Refused: the id has results already. They are another delivery's, and stay.
             with suppress(LeaseLost):
                 await self._results.append(
-                    name.tenant,
-                    name.batch,
-                    name.id,
-                    [self._line(name, cause)],
+                    to.tenant,
+                    to.batch,
+                    to.job,
+                    [self._line(to.job, cause)],
                     last=0,
                     sha256=hashlib.sha256(letter.payload).hexdigest(),
                     writer=self._node,
@@ -84,8 +95,8 @@ class Refusals:
         await self.bury(
             letter,
             cause,
-            tenant=name.tenant if name else None,
-            job=name.id if name else fallback_id(letter.stream, letter.sequence),
+            tenant=to.tenant if to else None,
+            job=to.job if to else fallback_id(letter.stream, letter.sequence),
         )
 
     async def bury(
@@ -114,13 +125,13 @@ class Refusals:
             )
         )
 
-    def _line(self, name: Envelope, cause: JobRejected) -> ResultLine:
+    def _line(self, job: str, cause: JobRejected) -> ResultLine:
         return ResultLine(
-            id=f"{name.id}-0",
+            id=f"{job}-0",
             custom_id=None,
             error=WireError(code=cause.code, message=str(cause)),
             fleet=FleetInfo(
-                job=name.id,
+                job=job,
                 item=0,
                 items=1,
                 node=self._node,
@@ -130,24 +141,19 @@ class Refusals:
         )
 
 
-def name_of(letter: Letter) -> Envelope | None:
-    """Name a job as well as it can be: where its id is wrong, by its place in the stream.
+def address_of(letter: Letter) -> Address | None:
+    """Find where a job's results go, as well as that can be read; None without a tenant.
 
-    The sender knows that place from its PubAck. None where not even the subject can be read.
+    Every part counts by itself, for a wrong deadline makes no id unknown. Where the id itself is
+    wrong, it is the job's place in the stream, which the sender knows from its PubAck.
     """
-    try:
-        return decode_envelope(
-            letter.subject, letter.headers, stream=letter.stream, sequence=letter.sequence
-        )
-    except JobRejected:
-        pass  # an id or the deadline is wrong; the subject may still be right
-    try:
-        where = parse_job_subject(letter.subject)
-    except JobRejected:
+    _, _, _, tenant, *more = chain(letter.subject.split("."), repeat("", 4))
+    if any(more) or not TOKEN.fullmatch(tenant):
         return None
-    return Envelope(
-        id=fallback_id(letter.stream, letter.sequence),
-        tenant=where.tenant,
-        model=where.model,
-        tier=where.tier,
+    job = letter.headers.get(JOB_ID) or letter.headers.get(MSG_ID) or ""
+    batch = letter.headers.get(BATCH, "")
+    return Address(
+        tenant=tenant,
+        batch=batch if IDENTIFIER.fullmatch(batch) else None,
+        job=job if IDENTIFIER.fullmatch(job) else fallback_id(letter.stream, letter.sequence),
     )

@@ -4,8 +4,11 @@ A job for a model that no durable serves, or on a subject that is no job subject
 by its tier's stream and never delivered. The sweep finds such subjects and refuses what lies there.
 """
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Never
 
 import msgspec
 
@@ -14,15 +17,16 @@ from fleet.broker.dead import DeadLetters
 from fleet.broker.provision import served_models
 from fleet.broker.results import ResultLog
 from fleet.broker.stored import Stored, messages
-from fleet.errors import JobRejected
+from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected
 from fleet.events import Emit
 from fleet.job import Tier
 from fleet.refusal import Refusals
-from fleet.subjects import job_stream, parse_job_subject, shown
+from fleet.subjects import TOKEN, job_stream, parse_job_subject, shown
 
 # A model may be added a moment after its first job; give `fleet init` that long.
 PATIENCE_S = 2.0
 _NOT_FOUND = 10037
+log = logging.getLogger(__name__)
 
 
 class Stray(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,18 +74,44 @@ async def sweep(connection: Connection, *, emit: Emit = lambda _: None) -> list[
     return causes
 
 
+async def sweep_for_ever(
+    connection: Connection,
+    *,
+    every_s: float,
+    emit: Emit = lambda _: None,
+    swept: Callable[[list[JobRejected]], None] = lambda _: None,
+) -> Never:
+    """Sweep each `every_s` seconds; `swept` hears what was refused. Only cancelling ends it.
+
+    A broker that does not answer or refuses is asked again.
+    """
+    while True:
+        try:
+            swept(await sweep(connection, emit=emit))
+        except (BrokerUnreachable, BrokerRefused) as error:
+            log.warning("the sweep failed", extra={"error": str(error)})
+        await asyncio.sleep(every_s)
+
+
 async def _strays(
     connection: Connection, tier: Tier, models: tuple[str, ...]
 ) -> AsyncIterator[tuple[Stray, JobRejected]]:
     stream = job_stream(tier)
-    for subject in await _subjects(connection, stream):
-        cause = unserved(subject, models)
-        if cause is None:
-            continue
-        # A literal wildcard reads as a pattern here, so the subject is compared once more.
-        async for stored in messages(connection, stream, subject):
-            if stored.subject == subject and time.time() - stored.written_at > PATIENCE_S:
+    subjects = await _subjects(connection, stream)
+    patterns = {_pattern(subject) for subject in subjects if unserved(subject, models)}
+    for pattern in sorted(patterns):
+        async for stored in messages(connection, stream, pattern):
+            cause = unserved(stored.subject, models)
+            if cause is not None and time.time() - stored.written_at > PATIENCE_S:
                 yield _stray(stream, stored), cause
+
+
+def _pattern(subject: str) -> str:
+    """Return what finds a stored subject; a part that is no name may read otherwise in a query.
+
+    A literal wildcard is a pattern there, and bytes that are no text do not come back as they were.
+    """
+    return ".".join(part if TOKEN.fullmatch(part) else "*" for part in subject.split("."))
 
 
 async def _subjects(connection: Connection, stream: str) -> list[str]:

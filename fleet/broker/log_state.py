@@ -8,7 +8,7 @@ import msgspec
 from fleet.broker.stored import Stored
 from fleet.errors import JobRejected
 from fleet.job import MIB, ResultLine, WireError
-from fleet.wire import RECORD, SHA256, decode_lines, encode_lines
+from fleet.wire import RECORD, SHA256, WRITER, decode_lines, encode_lines
 
 CLAIM_RECORD: Final = "claim"
 # One message of the log: half of max_payload, as for jobs, so that headers never matter.
@@ -21,12 +21,15 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
     sequence: of the last message on the subject, 0 if there is none; the next append names it.
     sha256: fingerprint of the job that the log belongs to. items: how many the job has, None while
     no line says it. lines: the first line of each item, in the order in which they were written.
+    writer: whose run wrote the last message. Appends are guarded, so as long as that is one's own,
+    nobody else wrote since one's last.
     """
 
     sequence: int = 0
     sha256: str | None = None
     items: int | None = None
     lines: tuple[ResultLine, ...] = ()
+    writer: str | None = None
 
     @property
     def done(self) -> frozenset[int]:
@@ -52,10 +55,12 @@ def fold(job: str, messages: Iterable[Stored]) -> LogState:
     """Add up a log. What is no line of this job is treated as absent; its sequence counts."""
     sequence = 0
     sha256: str | None = None
+    writer: str | None = None
     items: int | None = None
     lines: dict[int, ResultLine] = {}
     for stored in messages:
         sequence = stored.sequence
+        writer = _run_of(stored)
         found = lines_of(job, stored)
         if sha256 is None and (found or is_claim(stored)):
             sha256 = stored.headers.get(SHA256)
@@ -63,7 +68,14 @@ def fold(job: str, messages: Iterable[Stored]) -> LogState:
             items = line.fleet.items if items is None else items
             if line.fleet.items == items:
                 lines.setdefault(line.fleet.item, line)
-    return LogState(sequence=sequence, sha256=sha256, items=items, lines=tuple(lines.values()))
+    return LogState(
+        sequence=sequence, sha256=sha256, items=items, lines=tuple(lines.values()), writer=writer
+    )
+
+
+def _run_of(stored: Stored) -> str | None:
+    """Read the run's token, which stands before that of the append."""
+    return stored.headers.get(WRITER, "").partition(".")[0] or None
 
 
 def lines_of(job: str, stored: Stored) -> tuple[ResultLine, ...]:

@@ -27,11 +27,13 @@ class Lazy(NamedTuple):
 
 COMMANDS: Final[Mapping[str, Lazy]] = {
     "demo": Lazy("fleet.cli.demo", "See a fleet lose a node and finish its work, on this machine."),
+    "setup": Lazy("fleet.cli.setup", "Install the real engine and a small model."),
     "up": Lazy("fleet.cli.up", "Run a broker and consumers on this machine."),
     "submit": Lazy("fleet.cli.submit", "Send one request and follow its answer."),
     "batch": Lazy("fleet.cli.batch", "Send a file of requests, watch it, collect its results."),
     "consumer": Lazy("fleet.cli.consumer", "Run one consumer: take jobs from the queue."),
     "nodes": Lazy("fleet.cli.nodes", "List the nodes that are alive."),
+    "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
     "doctor": Lazy("fleet.cli.doctor", "Check broker, configuration and clock."),
 }

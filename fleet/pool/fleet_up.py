@@ -2,8 +2,11 @@
 
 import asyncio
 import itertools
+import logging
 import os
+import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,18 +15,26 @@ import msgspec
 
 from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
+from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import provision
 from fleet.broker.server import serve
-from fleet.errors import ProcessError
+from fleet.errors import JobRejected, ProcessError
 from fleet.job import CapacityType
 from fleet.pool.local import LocalNode, LocalPool, Plan
 from fleet.settings import Settings
+from fleet.sweep import sweep_for_ever
 
 # After that long a consumer that was told to drain is killed.
 DRAIN_WAIT_S = 40.0
 # One that still loads its engine holds no work.
 LOADING_WAIT_S = 3.0
+# A consumer that ends as soon as it starts is not replaced faster.
+REPLACE_S = 1.0
+SWEEP_S = 2.0
+
+log = logging.getLogger(__name__)
+OnReady = Callable[[int, int], None]
 
 
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +72,7 @@ class Fleet:
 
     def __init__(
         self, plan: FleetPlan, *, nats: str, monitor: str | None, connection: Connection,
-        pool: LocalPool, on_ended: Callable[[Ended], None],
+        pool: LocalPool, on_ended: Callable[[Ended], None], on_ready: OnReady,
     ) -> None:  # fmt: skip
         self.nats = nats
         self.monitor = monitor
@@ -70,6 +81,7 @@ class Fleet:
         self.nodes = Nodes(connection)
         self._plan = plan
         self._on_ended = on_ended
+        self._on_ready = on_ready
         self._zones = itertools.cycle(plan.zones)
         self._stopping = False
         self._ready = False
@@ -80,7 +92,8 @@ class Fleet:
         wanted += ["spot"] * self._plan.spot
         started = [await self.add(group, capacity_type) for capacity_type in wanted]
         async with asyncio.timeout(self._plan.ready_s):
-            await self.pool.ready(self.nodes, [node.node for node in started])
+            names = [node.node for node in started]
+            await self.pool.ready(self.nodes, names, on_ready=self._on_ready)
         self._ready = True
 
     async def add(
@@ -98,9 +111,11 @@ class Fleet:
 
     async def _watch(self, group: asyncio.TaskGroup, node: LocalNode) -> None:
         code = await self.pool.wait(node.node)
+        other = None
+        if self._plan.replace and not self._stopping:
+            await asyncio.sleep(max(0.0, node.started_at + REPLACE_S - time.time()))
         if self._stopping:
             return
-        other = None
         if self._plan.replace:
             other = await self.add(group, node.capacity_type, node.zone)
         self._on_ended(Ended(node, code, other))
@@ -108,12 +123,20 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet_up(
-    plan: FleetPlan, *, on_ended: Callable[[Ended], None] = lambda _: None
+    plan: FleetPlan,
+    *,
+    on_ended: Callable[[Ended], None] = lambda _: None,
+    on_ready: OnReady = lambda _done, _all: None,
 ) -> AsyncIterator[Fleet]:
-    """Bring a fleet up, and drain it when the body ends."""
+    """Bring a fleet up, and drain it when the body ends.
+
+    on_ready: told how many of how many consumers are ready while the fleet comes up.
+    """
     settings = Settings.from_env(os.environ, nats=plan.nats)
     async with AsyncExitStack() as stack:
         folder = plan.store or Path(stack.enter_context(tempfile.TemporaryDirectory("-overbook")))
+        # Nodes of an earlier life may be known to a broker that is not new.
+        is_new = plan.nats is None and plan.store is None
         monitor = None
         if plan.nats is None:
             server = await stack.enter_async_context(serve(folder / "nats", port=plan.port))
@@ -122,6 +145,7 @@ async def fleet_up(
         else:
             url, target = plan.nats, find_target(plan.nats, os.environ)
         connection = await stack.enter_async_context(connect(target, name="fleet-up"))
+        events = await stack.enter_async_context(EventLog(connection))
         await provision(connection, [plan.model], ack_wait_s=settings.ack_wait_s)
         pool = LocalPool(
             Plan(
@@ -129,19 +153,35 @@ async def fleet_up(
                 model=plan.model,
                 engine=plan.engine,
                 logs=folder / "logs",
+                tag="" if is_new else f"{secrets.token_hex(2)}-",
                 arguments=plan.arguments,
                 prices_usd_per_hour=plan.prices_usd_per_hour,
             )
         )
         fleet = Fleet(
-            plan, nats=url, monitor=monitor, connection=connection, pool=pool, on_ended=on_ended
+            plan,
+            nats=url,
+            monitor=monitor,
+            connection=connection,
+            pool=pool,
+            on_ended=on_ended,
+            on_ready=on_ready,
         )
         async with asyncio.TaskGroup() as group:
+            sweeping = group.create_task(
+                sweep_for_ever(connection, every_s=SWEEP_S, emit=events.emit, swept=_tell)
+            )
             try:
                 await _start(fleet, group, plan)
                 yield fleet
             finally:
                 await fleet.stop()
+                sweeping.cancel()
+
+
+def _tell(causes: Sequence[JobRejected]) -> None:
+    for cause in causes:
+        log.warning("a job was swept: %s", cause)
 
 
 async def _start(fleet: Fleet, group: asyncio.TaskGroup, plan: FleetPlan) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,13 +25,15 @@ POLL_S = 0.1
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What every consumer of a pool is started with.
 
-    arguments: further options of `python -m consumers`. prices_usd_per_hour: by capacity type.
+    tag: stands in the nodes' names, so that two pools at one broker have different ones. arguments:
+    further options of `python -m consumers`. prices_usd_per_hour: by capacity type.
     """
 
     nats: str
     model: str
     engine: str
     logs: Path
+    tag: str = ""
     arguments: tuple[str, ...] = ()
     prices_usd_per_hour: Mapping[str, float] = {}
 
@@ -54,12 +56,13 @@ class LocalPool:
         self._environment = environment
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._counts: dict[str, int] = {}
+        self._stopping = False
         self.nodes: dict[str, LocalNode] = {}
 
     async def start(self, capacity_type: CapacityType, zone: str) -> LocalNode:
         """Start one consumer; it loads its engine by itself."""
         number = self._counts[capacity_type] = self._counts.get(capacity_type, 0) + 1
-        name = f"{capacity_type}-{number}"
+        name = f"{capacity_type}-{self._plan.tag}{number}"
         price = self._plan.prices_usd_per_hour.get(capacity_type)
         self._plan.logs.mkdir(parents=True, exist_ok=True)
         with self._log(name).open("ab") as log:
@@ -79,14 +82,22 @@ class LocalPool:
         )  # fmt: skip
         self._processes[name] = process
         self.nodes[name] = started
+        if self._stopping:
+            self.notice(name)
         return started
 
-    async def ready(self, nodes: Nodes, names: Sequence[str]) -> None:
-        """Wait until all of `names` take jobs. Raises EngineDead when one of them ended instead."""
+    async def ready(
+        self, nodes: Nodes, names: Sequence[str], *, on_ready: Callable[[int, int], None]
+    ) -> None:
+        """Wait until all of `names` take jobs. Raises EngineDead when one of them ended instead.
+
+        on_ready: told how many of how many are ready, again and again.
+        """
         waiting = set(names)
         while waiting:
-            listed = {node.node for node in await nodes.list() if node.state == "ready"}
-            waiting -= listed
+            # By pid too: a name may still beat for a process that ended a moment ago.
+            listed = {(one.node, one.pid) for one in await nodes.list() if one.state == "ready"}
+            waiting = {name for name in waiting if (name, self.nodes[name].pid) not in listed}
             for name in waiting:
                 code = self._process(name).returncode
                 if code is not None:
@@ -94,6 +105,7 @@ class LocalPool:
                         f"{name} ended with {ending(code)} before it was ready; "
                         f"its log {self._log(name)} ends:\n{self._tail(name)}"
                     )
+            on_ready(len(names) - len(waiting), len(names))
             await asyncio.sleep(POLL_S)
 
     async def wait(self, name: str) -> int:
@@ -109,17 +121,19 @@ class LocalPool:
         self._signal(name, signal.SIGKILL)
 
     async def stop(self, *, wait_s: float) -> None:
-        """Drain all consumers; kill those that are there after `wait_s` seconds."""
+        """Drain all consumers; kill those that are there after `wait_s` seconds.
+
+        One that is being started right now gets its notice as soon as it is there.
+        """
+        self._stopping = True
         for name in self._processes:
             self.notice(name)
         try:
             async with asyncio.timeout(wait_s):
-                for process in self._processes.values():
-                    await process.wait()
+                await self._ended()
         except TimeoutError:
             self.kill_all()
-            for process in self._processes.values():
-                await process.wait()
+            await self._ended()
 
     def kill_all(self) -> None:
         """Let all nodes vanish."""
@@ -131,6 +145,10 @@ class LocalPool:
         return [
             node for name, node in self.nodes.items() if self._processes[name].returncode is None
         ]
+
+    async def _ended(self) -> None:
+        while running := self.running():
+            await self.wait(running[0].node)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self._process(name)
