@@ -161,8 +161,10 @@ class ScriptedEngine:
 
 def _split(prompt_ids: Sequence[int]) -> tuple[bytes, int]:
     """Take a prompt apart into its bytes and the number of answer tokens behind them."""
-    text = bytes(i for i in prompt_ids if i < _OFFSET)
-    return text, len(prompt_ids) - len(text)
+    length = len(prompt_ids)
+    while length and prompt_ids[length - 1] >= _OFFSET:
+        length -= 1
+    return bytes(prompt_ids[:length]), len(prompt_ids) - length
 
 
 def _logprobs(ids: Sequence[int]) -> tuple[tuple[Logprob, ...], ...]:
