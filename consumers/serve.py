@@ -235,9 +235,12 @@ class Server:
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all at once; what one of them raises ends the others and leaves in no group."""
+    each = list(work)
+    if len(each) == 1:  # nearly always, and a task costs more than all else here
+        return [await each[0]]
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
+            tasks = [group.create_task(one) for one in each]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]

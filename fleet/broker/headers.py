@@ -51,5 +51,5 @@ def headers_size(headers: Mapping[str, str]) -> int:
     """Return how many bytes the headers take on the wire; 0 if there are none."""
     if not headers:
         return 0
-    lines = sum(len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items())
-    return len(_VERSION) + 4 + lines
+    text = "".join(name + value for name, value in headers.items())
+    return len(_VERSION) + 4 + len(text.encode()) + 4 * len(headers)
