@@ -31,7 +31,7 @@ Request: TypeAlias = Mapping[str, object] | bytes
 
 TRIES: Final = 3
 # One atomic publish: large enough to be quick, small enough to be sent in a second.
-GROUP_JOBS: Final = 200
+GROUP_JOBS: Final = 500
 GROUP_BYTES: Final = 8 * MIB
 # News come by subscription; this is for the one that got lost.
 RECHECK_S: Final = 2.0

@@ -8,8 +8,8 @@ JOB_BYTES = 1024
 RESULT_BYTES = 620
 # Jobs in hand at a time, and jobs a pull.
 SLOTS = 64
-# Messages of one atomic publish, where a side has that; else publishes in flight.
-GROUP = 200
+# Messages of one atomic publish of `raw`; publishes in flight of the sides without them.
+GROUP = 500
 
 JOB = "x" * JOB_BYTES
 RESULT = "y" * RESULT_BYTES
