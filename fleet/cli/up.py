@@ -139,6 +139,7 @@ async def _up(plan: Any, *, as_json: bool) -> int:
             {"event": "ended", "node": end.node.node, "code": end.code,
              "replacement": other and _described(other)},
             f"{end.node.node} ended with {ending(end.code)}"
+            + (f" ({end.last_words})" if end.failed else "")
             + (f"; {other.node} takes its place" if other else ""),
         )  # fmt: skip
 

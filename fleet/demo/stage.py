@@ -21,6 +21,8 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
 
     def ended(end: Ended) -> None:
         ends[end.node.node] = time.time()
+        if end.failed:
+            say(f"{end.node.node} failed; its last words: {end.last_words}")
         if end.replacement:
             say(f"{end.replacement.node} takes the place of {end.node.node} and loads its engine")
 

@@ -60,11 +60,20 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """A consumer's process ended; code: its exit code, negative for a signal."""
+    """A consumer's process ended. code: its exit code, negative for a signal.
+
+    replacement: who takes its place, if anyone. last_words: the last line of its log.
+    """
 
     node: LocalNode
     code: int
     replacement: LocalNode | None
+    last_words: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by a fault of its own, and not by a signal or a drain."""
+        return self.code > 0
 
 
 class Fleet:
@@ -118,7 +127,7 @@ class Fleet:
             return
         if self._plan.replace:
             other = await self.add(group, node.capacity_type, node.zone)
-        self._on_ended(Ended(node, code, other))
+        self._on_ended(Ended(node, code, other, self.pool.last_words(node.node)))
 
 
 @asynccontextmanager

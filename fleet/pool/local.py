@@ -17,6 +17,7 @@ from fleet.broker.nodes import Nodes
 from fleet.children import die_with_parent
 from fleet.errors import EngineDead, NotFound
 from fleet.job import CapacityType
+from fleet.subjects import plain
 
 TAIL_BYTES = 2000
 POLL_S = 0.1
@@ -149,6 +150,11 @@ class LocalPool:
     async def _ended(self) -> None:
         while running := self.running():
             await self.wait(running[0].node)
+
+    def last_words(self, name: str) -> str:
+        """Return the last line of a node's log, escaped and cut; it holds no prompts."""
+        lines = [line for line in self._tail(name).splitlines() if line.strip()]
+        return plain(lines[-1].strip()) if lines else "nothing"
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self._process(name)
