@@ -21,11 +21,12 @@ from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected
 from fleet.events import Emit
 from fleet.job import Tier
 from fleet.refusal import Refusals
-from fleet.subjects import TOKEN, job_stream, parse_job_subject, shown
+from fleet.subjects import job_stream, parse_job_subject, shown
 
 # A model may be added a moment after its first job; give `fleet init` that long.
 PATIENCE_S = 2.0
 _NOT_FOUND = 10037
+_NO_TEXT = "\ufffd"
 log = logging.getLogger(__name__)
 
 
@@ -107,11 +108,13 @@ async def _strays(
 
 
 def _pattern(subject: str) -> str:
-    """Return what finds a stored subject; a part that is no name may read otherwise in a query.
+    """Return a query that finds a stored subject, and perhaps others.
 
-    A literal wildcard is a pattern there, and bytes that are no text do not come back as they were.
+    The subject itself does, a literal wildcard too; but bytes that are no text do not come back as
+    they were, so from there on it is anything.
     """
-    return ".".join(part if TOKEN.fullmatch(part) else "*" for part in subject.split("."))
+    known, unknown, _ = subject.partition(_NO_TEXT)
+    return f"{known.rpartition('.')[0]}.>" if unknown else subject
 
 
 async def _subjects(connection: Connection, stream: str) -> list[str]:

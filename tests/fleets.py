@@ -39,22 +39,21 @@ class RunningFleet:
         self._reader = threading.Thread(target=self._read, args=[process.stdout])
         self._reader.start()
 
-    def next_event(self, name: str, *, bound_s: float = 30.0) -> dict[str, Any]:
-        """Wait for the next line on stdout with this `event`; others before it are dropped."""
+    def next_event(
+        self, name: str, *, node: str | None = None, bound_s: float = 30.0
+    ) -> dict[str, Any]:
+        """Wait for the next line on stdout with this `event`; others before it are dropped.
+
+        node: the consumer that it has to be about.
+        """
         while True:
             try:
                 said = self._said.get(timeout=bound_s)
             except queue.Empty:
                 raise AssertionError(f"no {name!r} came; the fleet said:\n{self.log()}") from None
-            if said["event"] == name:
+            if said["event"] == name and (node is None or said["node"] == node):
                 return said
             assert said["event"] != "eof", f"the fleet ended before {name!r}:\n{self.log()}"
-
-    def started(self, node: Mapping[str, Any]) -> str:
-        """Book a consumer that the fleet said it has started; return its name."""
-        name = str(node["node"])
-        self.nodes[name] = int(node["pid"])
-        return name
 
     def of(self, capacity_type: str) -> list[str]:
         """Name the consumers of one capacity type, oldest first."""
@@ -63,6 +62,10 @@ class RunningFleet:
     def send(self, node: str, number: signal.Signals) -> None:
         """Send a signal to a consumer."""
         os.kill(self.nodes[node], number)
+
+    def gone(self) -> list[str]:
+        """Name the consumers whose process has ended."""
+        return [name for name, pid in self.nodes.items() if not Path(f"/proc/{pid}").exists()]
 
     def logs(self) -> dict[str, str]:
         """Read every log file of the fleet."""
@@ -85,7 +88,11 @@ class RunningFleet:
     def _read(self, stdout: IO[str]) -> None:
         with stdout:
             for line in stdout:
-                self._said.put(json.loads(line))
+                said = json.loads(line)
+                for node in (*said.get("consumers", ()), said.get("replacement")):
+                    if node:
+                        self.nodes[node["node"]] = node["pid"]
+                self._said.put(said)
         self._said.put({"event": "eof"})
 
 
@@ -114,8 +121,6 @@ def running_fleet(
     try:
         ready = fleet.next_event("ready", bound_s=READY_S)
         fleet.nats = ready["nats"]
-        for node in ready["consumers"]:
-            fleet.started(node)
         yield fleet
         if stops:
             fleet.stop()
