@@ -151,6 +151,8 @@ async def _turn(here: Stage, side: Side, jobs: int) -> Run:
         clock = Stopwatch()
         producer.stdin.write(b"go\n")
         async with asyncio.timeout(PATIENCE_S):
+            if not await producer.stdout.readline():
+                raise RuntimeError(f"the producer of {side.name} failed; it says why above")
             await here.holds(side.results_stream, before + jobs)
             await here.holds(side.jobs_stream, 0)
         run = Run(jobs / clock.s, (cpu_s(side.worker) - used_s) / jobs * 1e6)

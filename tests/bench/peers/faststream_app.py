@@ -7,7 +7,7 @@ import uvloop
 from faststream import FastStream
 from faststream.nats import JStream, NatsBroker, PullSub
 
-from tests.bench.peers.load import GROUP, JOB, RESULT, SLOTS, done, names, wait_for_go
+from tests.bench.peers.load import JOB, RESULT, SLOTS, WINDOW, done, names, wait_for_go
 
 NAMES = names("faststream")
 
@@ -27,12 +27,12 @@ async def settle(body: str) -> None:
 
 
 async def produce(jobs: int) -> None:
-    """Publish that many jobs, GROUP at a time."""
+    """Publish that many jobs, WINDOW at a time."""
     await broker.connect()
     wait_for_go()
-    for begin in range(0, jobs, GROUP):
+    for begin in range(0, jobs, WINDOW):
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(GROUP, jobs - begin)):
+            for _ in range(min(WINDOW, jobs - begin)):
                 group.create_task(broker.publish(JOB, NAMES.jobs, stream=NAMES.jobs_stream))
     done()
     await broker.stop()

@@ -8,8 +8,9 @@ JOB_BYTES = 1024
 RESULT_BYTES = 620
 # Jobs in hand at a time, and jobs a pull.
 SLOTS = 64
-# Messages of one atomic publish of `raw`; publishes in flight of the sides without them.
+# Messages of one atomic publish, and publishes in flight of the sides that have none.
 GROUP = 500
+WINDOW = 64
 
 JOB = "x" * JOB_BYTES
 RESULT = "y" * RESULT_BYTES
