@@ -20,7 +20,7 @@ from fleet.wire import job_headers
 from tests.bench.peers.load import SLOTS
 from tests.bench.peers.ours import request
 from tests.bench.report import Figure, Options, at_least, median, ratio, say
-from tests.bench.stage import Stage, Stopwatch, rss_mib, stage
+from tests.bench.stage import COUNT_S, Stage, Stopwatch, rss_mib, stage
 
 MODEL = "null"
 SMALL = 1_000
@@ -40,14 +40,16 @@ async def measure(options: Options) -> Sequence[Figure]:
         full_mib = rss_mib(deep.server.pid)
         rates: dict[str, list[float]] = {"deep": [], "shallow": []}
         for number in range(rounds + WARM_UP):
-            await _fill(shallow, SMALL)
             for name, here in (("deep", deep), ("shallow", shallow)):
+                # Both, so that both servers do the same before: a fresh write is slow to pull.
+                await _fill(here, SMALL)
                 rate = await _pull(here, SMALL)
                 if number >= WARM_UP:
                     rates[name].append(rate)
             if number >= WARM_UP:
                 say(f"  {rates['deep'][-1]:.0f} of {jobs}, {rates['shallow'][-1]:.0f} of {SMALL}")
         async with deep.consumer("null-1", model=MODEL) as consumer:
+            await _consumed(deep, SMALL)  # its first jobs
             consumed = await _consumed(deep, SMALL)
             consumer_mib = rss_mib(consumer.pid)
         submitted = await _submit(shallow, min(jobs, SUBMITTED))
@@ -104,10 +106,11 @@ async def _pull(here: Stage, jobs: int) -> float:
 async def _consumed(here: Stage, jobs: int) -> float:
     """Watch a consumer for that many jobs."""
     stream = job_stream(Tier.BATCH)
-    before = await here.messages(stream)
+    left = before = await here.messages(stream)
     clock = Stopwatch()
-    while (left := await here.messages(stream)) > before - jobs:
-        pass
+    while left > before - jobs:
+        await asyncio.sleep(COUNT_S)
+        left = await here.messages(stream)
     return (before - left) / clock.s
 
 
