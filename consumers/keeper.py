@@ -3,23 +3,63 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from consumers.drain import Drain
 from consumers.identity import Identity
 from consumers.meter import Totals
 from consumers.outcome import CANCELLED, EXPIRED, Complete, Ended, Interrupted, Lost, Outcome
 from consumers.work import Work
-from fleet.broker.claims import Claims
-from fleet.broker.results import ResultLog
+from fleet.broker.claims import Held
+from fleet.broker.results import LogState
+from fleet.claim import Claim
 from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
-from fleet.job import Job
+from fleet.job import Job, ResultLine
 from fleet.settings import Settings
 
 log = logging.getLogger(__name__)
 IsCancelled = Callable[[Job], Awaitable[bool]]
 # How soon a write that the broker did not take is tried again.
 RETRY_S = 0.5
+
+
+class Log(Protocol):
+    """What the keeper needs of the result log."""
+
+    async def read(self, tenant: str, batch: str | None, job: str) -> LogState:
+        """Read a job's log."""
+        ...
+
+    async def append(
+        self,
+        tenant: str,
+        batch: str | None,
+        job: str,
+        lines: Sequence[ResultLine],
+        *,
+        last: int,
+        sha256: str,
+        writer: str,
+    ) -> int:
+        """Append behind `last`; return the new last sequence. Raises LeaseLost."""
+        ...
+
+
+class ClaimStore(Protocol):
+    """What the keeper needs of the claims."""
+
+    async def get(self, tenant: str, job: str) -> Held | None:
+        """Read a job's claim."""
+        ...
+
+    async def save(self, tenant: str, job: str, claim: Claim, *, revision: int) -> int:
+        """Write over `revision`; return the new one. Raises LeaseLost."""
+        ...
+
+    async def forget(self, tenant: str, job: str, revision: int) -> None:
+        """Remove a claim. Raises LeaseLost."""
+        ...
 
 
 class Keeper:
@@ -34,8 +74,8 @@ class Keeper:
         *,
         me: Identity,
         settings: Settings,
-        results: ResultLog,
-        claims: Claims,
+        results: Log,
+        claims: ClaimStore,
         drain: Drain,
         is_cancelled: IsCancelled,
         totals: Totals,

@@ -5,10 +5,12 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from fleet.broker.claims import Claims
 from fleet.broker.nodes import Nodes
 from fleet.events import JobLost, JobReleased, JobTakenOver
 from fleet.job import ResultLine
@@ -112,6 +114,27 @@ async def test_a_frozen_consumer_that_comes_back_says_nothing(
     await all_ready(asker, 3)
 
 
+async def test_a_consumer_whose_lease_lapsed_goes_on_if_nobody_else_is_there(
+    tmp_path: Path, unique: str
+) -> None:
+    flags = ("--on-demand", "0", "--spot", "1", "--token-rate", str(RATE))
+    with running_fleet(tmp_path, *flags) as alone:
+        async with connected(alone.nats) as connection:
+            asker = Asker(connection, unique)
+            await asker.publish("batch", job_of(3), headers={"Fleet-Job-Id": "job"})
+            await checkpointed(asker, "job")
+            (name,) = alone.of("spot")
+            alone.send(name, signal.SIGSTOP)
+            await asyncio.sleep(ACK_WAIT_S + 0.5)
+            alone.send(name, signal.SIGCONT)
+            lines = await asker.lines("job")
+            check(lines)
+            assert {line.fleet.interruptions for line in lines} == {0}
+            await queue_is_empty(asker)
+            assert await asker.lines("job") == lines
+        assert alone.gone() == [], alone.log()
+
+
 async def test_equal_publishes_of_many_clients_are_one_job(
     fleet: RunningFleet, asker: Asker
 ) -> None:
@@ -167,6 +190,15 @@ def check(lines: list[ResultLine], *, first_tokens: int = TOKENS) -> None:
     for n, line in enumerate(lines):
         assert text_of(line) == answer_to(f"item {n}", TOKENS if n else first_tokens)
         assert (line.usage or {})["completion_tokens"] == (TOKENS if n else first_tokens)
+
+
+async def checkpointed(asker: Asker, job: str) -> None:
+    """Wait for a job's first checkpoint."""
+
+    async def look() -> bool:
+        return await Claims(asker.connection).get(asker.tenant, job) is not None
+
+    await eventually(look, "a checkpoint")
 
 
 async def tokens_generated(asker: Asker) -> int:
