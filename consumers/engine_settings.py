@@ -69,6 +69,12 @@ def has_gpu() -> bool:
     return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
 
 
+def check_model_path(path: str) -> None:
+    """Raise UsageError for what is meant as a directory and is none."""
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise UsageError(f"{path} is no directory: name the one that holds the model's config.json")
+
+
 def engine_args(pairs: Iterable[str]) -> dict[str, str]:
     """Take `key=value` flags apart; dashes in a key mean underscores. Raises UsageError."""
     args: dict[str, str] = {}

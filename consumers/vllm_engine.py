@@ -17,8 +17,9 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from consumers.children import kill, kill_until_done, new_children
 from consumers.engine import Rendered, Sampling, Step
-from consumers.engine_settings import VllmSettings, environment
+from consumers.engine_settings import VllmSettings, check_model_path, environment
 from consumers.setup.libnuma import load_libnuma
 from consumers.setup.models import cache_dir
 from consumers.vllm_facts import end_token_ids, facts_of, reason, refused, step_of
@@ -155,7 +156,7 @@ class VllmEngine:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await loop.run_in_executor(self._thread, self._llm.shutdown, CORE_END_S)
-        _kill(self._children)
+        kill(self._children)
         self._thread.shutdown(wait=False)
         # Its destructor would fail noisily once the interpreter is half gone.
         self._llm = None
@@ -176,9 +177,17 @@ async def start(settings: VllmSettings) -> AsyncIterator[VllmEngine]:
     os.environ.update(environment(settings))
     before = multiprocessing.active_children()
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm")
+    loop = asyncio.get_running_loop()
     try:
-        loop = asyncio.get_running_loop()
-        engine = await loop.run_in_executor(thread, _build, settings, thread)
+        vllm = await loop.run_in_executor(thread, _import_vllm, settings)
+        build = thread.submit(_build, vllm, settings, thread)
+        try:
+            engine = await asyncio.wrap_future(build)
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await kill_until_done(build, before)
+            raise
         try:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(engine.watch(), name="vllm-watch")
@@ -187,13 +196,13 @@ async def start(settings: VllmSettings) -> AsyncIterator[VllmEngine]:
         finally:
             await engine.close()
     finally:
-        _kill([child for child in multiprocessing.active_children() if child not in before])
+        kill(new_children(before))
         thread.shutdown(wait=False)
 
 
-def _build(settings: VllmSettings, thread: ThreadPoolExecutor) -> VllmEngine:
-    """Import vLLM, load the model and start the core. Takes seconds to minutes."""
-    vllm = _import_vllm(settings)
+def _build(vllm: Any, settings: VllmSettings, thread: ThreadPoolExecutor) -> VllmEngine:
+    """Load the model and start the core. Takes seconds to minutes."""
+    check_model_path(settings.model_path)
     known = {field.name: field.type for field in dataclasses.fields(vllm.AsyncEngineArgs)}
     before = multiprocessing.active_children()
     try:
@@ -216,7 +225,7 @@ def _build(settings: VllmSettings, thread: ThreadPoolExecutor) -> VllmEngine:
         settings=settings,
         version=vllm.__version__,
         thread=thread,
-        children=[child for child in multiprocessing.active_children() if child not in before],
+        children=new_children(before),
     )
 
 
@@ -227,6 +236,10 @@ def _import_vllm(settings: VllmSettings) -> Any:
         import vllm
         import vllm.exceptions
         from vllm.platforms import current_platform
+
+        # vLLM keeps errors of its lazy imports, and with them every frame that asked; nobody who
+        # holds an engine may be among those, or the engine is kept as well.
+        _ = vllm.AsyncEngineArgs, vllm.AsyncLLMEngine
     except (ImportError, OSError, RuntimeError) as error:
         raise UsageError(
             f"vLLM does not load: {reason(error)}; `fleet setup` installs what it needs"
@@ -275,10 +288,3 @@ def _translated(code: str = "engine_refused") -> Iterator[None]:
         raise EngineDead(f"the engine failed: {reason(cause)}; start the consumer again") from error
     except (VLLMClientError, ValueError, TypeError) as error:
         raise refused(error, code=code) from error
-
-
-def _kill(children: Sequence[BaseProcess]) -> None:
-    for child in children:
-        if child.is_alive():
-            child.kill()
-            child.join(1.0)

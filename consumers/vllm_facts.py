@@ -7,7 +7,7 @@ from consumers.engine_settings import VllmSettings
 from consumers.vllm_params import finish_of, logprobs_of
 from fleet.errors import JobRejected
 
-MAX_REASON = 500
+MAX_REASON = 300
 
 
 def facts_of(llm: Any, settings: VllmSettings, version: str) -> EngineFacts:
@@ -50,6 +50,6 @@ def refused(error: BaseException, *, code: str) -> JobRejected:
 
 
 def reason(error: BaseException) -> str:
-    """Keep the first line of what a library says, which may quote a whole request."""
-    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return first if len(first) <= MAX_REASON else first[:MAX_REASON] + "..."
+    """Put what a library says on one line, and cut it short: it may quote a whole request."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "..."

@@ -31,7 +31,10 @@ def check_schema(text: str) -> None:
     """Raise JobRejected for a schema that is no JSON object or may take too long to compile."""
     if len(text) > MAX_CHARS:
         raise _bad(f"has {len(text)} characters, over the limit of {MAX_CHARS}: use a smaller one")
-    schema = msgspec.json.decode(text)
+    try:
+        schema = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _bad(f"is not valid JSON: {error}") from error
     if not isinstance(schema, dict):
         raise _bad("is no JSON object: send one such as {'type': 'object'}")
     patterns = 0
