@@ -5,6 +5,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 
 def new_children(before: Sequence[BaseProcess]) -> list[BaseProcess]:
@@ -20,7 +21,7 @@ def kill(children: Sequence[BaseProcess]) -> None:
             child.join(1.0)
 
 
-async def kill_until_done(start: Future[object], before: Sequence[BaseProcess]) -> None:
+async def kill_until_done(start: "Future[Any]", before: Sequence[BaseProcess]) -> None:
     """End a start that nobody waits for any more: it fails as soon as its child is killed.
 
     start: what runs in a thread and cannot be stopped itself; it may not have a child yet.

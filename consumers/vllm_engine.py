@@ -53,6 +53,8 @@ class VllmEngine:
         thread: ThreadPoolExecutor,
         children: Sequence[BaseProcess],
     ) -> None:
+        from jinja2 import TemplateError
+
         self._llm = llm
         self._thread = thread
         self._children = children
@@ -69,6 +71,7 @@ class VllmEngine:
             context_tokens=self.facts.context_tokens,
             vocabulary=self._vocabulary,
             embeds=self.facts.embeds,
+            template_error=TemplateError,
         )
 
     @property

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import jinja2
-
 from consumers.engine import Rendered
 from fleet.errors import JobRejected
 from fleet.job import ChatBody, CompletionBody, EmbeddingBody, GenerateBody, Item, Message
 
-# What a chat template may raise, beside its own errors, for messages that it was not made for.
-TEMPLATE_ERRORS = (jinja2.TemplateError, ValueError, TypeError, LookupError, AttributeError)
+# What a chat template may raise for messages that it was not made for, beside its own errors.
+TEMPLATE_ERRORS = (ValueError, TypeError, LookupError, AttributeError)
 
 
 class Tokenizer(Protocol):
@@ -26,16 +24,24 @@ class Renderer:
     """Renders requests for one model. Not for two threads at once: tokenizers do not like that.
 
     context_tokens: prompt and answer together, or the longest text of an embedding model.
-    vocabulary: ids are below it. embeds: the model embeds and does nothing else.
+    vocabulary: ids are below it. embeds: the model embeds and does nothing else. template_error:
+    what the library of chat templates raises.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, context_tokens: int, vocabulary: int, embeds: bool
+        self,
+        tokenizer: Tokenizer,
+        *,
+        context_tokens: int,
+        vocabulary: int,
+        embeds: bool,
+        template_error: type[Exception],
     ) -> None:
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
         self._vocabulary = vocabulary
         self._embeds = embeds
+        self._template_errors = (template_error, *TEMPLATE_ERRORS)
 
     def render(self, items: Sequence[Item]) -> list[Rendered | JobRejected]:
         """Render each item, or say why it cannot be."""
@@ -80,7 +86,7 @@ class Renderer:
                 tokenize=False,
                 add_generation_prompt=True,
             )
-        except TEMPLATE_ERRORS as error:
+        except self._template_errors as error:
             raise JobRejected(
                 f"this model's chat template does not take these messages: {error}; change their "
                 "roles or order, or use /v1/completions",

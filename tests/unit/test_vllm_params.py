@@ -1,0 +1,136 @@
+"""Between our words and vLLM's, without vLLM."""
+
+from typing import NamedTuple
+
+import pytest
+
+from consumers.engine import Logprob, Sampling
+from consumers.engine_settings import VllmSettings, check_model_path, engine_args, environment
+from consumers.vllm_params import (
+    finish_of,
+    llm_args,
+    logprobs_of,
+    sampling_args,
+    structured_args,
+)
+from fleet.errors import EngineDead, JobRejected, UsageError
+
+KNOWN = {
+    "max_num_batched_tokens": int | None,
+    "gpu_memory_utilization": float,
+    "enable_prefix_caching": bool | None,
+    "revision": str | None,
+    "quantization": str | None,
+    "block_size": int,
+}
+
+
+class Entry(NamedTuple):
+    logprob: float
+    rank: int | None
+
+
+def settings(**more: object) -> VllmSettings:
+    return VllmSettings(**{"model_path": "m", "served_model": "m", "device": "cpu", **more})  # type: ignore[arg-type]
+
+
+def test_a_cpu_gets_the_width_at_which_answers_are_exact_and_a_cache_that_fits() -> None:
+    args = llm_args(settings(), KNOWN)
+    assert args["dtype"] == "float32"
+    assert args["kv_cache_memory_bytes"] == 128 * 1024 * 1024
+    assert args["block_size"] == 32
+    assert args["enforce_eager"] is True
+
+
+def test_a_gpu_is_left_to_vllm() -> None:
+    args = llm_args(settings(device="cuda"), KNOWN)
+    assert not args.keys() & {"dtype", "kv_cache_memory_bytes", "block_size", "enforce_eager"}
+    assert "OMP_NUM_THREADS" not in environment(settings(device="cuda"), {})
+
+
+def test_what_is_named_goes_before_what_is_usual() -> None:
+    args = llm_args(settings(dtype="bfloat16", max_num_seqs=3, max_model_len=77), KNOWN)
+    assert (args["dtype"], args["max_num_seqs"], args["max_model_len"]) == ("bfloat16", 3, 77)
+
+
+def test_the_engine_serves_by_priority_and_dies_with_its_parent() -> None:
+    args = llm_args(settings(), KNOWN)
+    assert args["scheduling_policy"] == "priority"
+    assert args["worker_extension_cls"] == "consumers.pdeath.DieWithParent"
+    assert args["trust_remote_code"] is False
+
+
+def test_an_embedding_model_gets_no_context_that_it_does_not_have() -> None:
+    args = llm_args(settings(task="embed"), KNOWN)
+    assert args["runner"] == "pooling"
+    assert "max_model_len" not in args
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("gpu-memory-utilization=0.8", 0.8),
+        ("max_num_batched_tokens=4096", 4096),
+        ("--enable-prefix-caching=false", False),
+        ("revision=12345", "12345"),
+        ("quantization=fp8", "fp8"),
+    ],
+)
+def test_an_argument_from_the_command_line_gets_the_type_that_vllm_wants(
+    pair: str, value: object
+) -> None:
+    (name,) = given = engine_args([pair])
+    assert llm_args(settings(engine_args=given), KNOWN)[name] == value
+
+
+def test_an_argument_that_vllm_does_not_know_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match=r"quantisation.*did you mean quantization"):
+        llm_args(settings(engine_args={"quantisation": "fp8"}), KNOWN)
+
+
+@pytest.mark.parametrize("pair", ["nothing", "=1", "a b=1", "model=x", "scheduling-policy=fcfs"])
+def test_an_argument_that_is_none_or_not_the_users_is_refused(pair: str) -> None:
+    with pytest.raises(UsageError, match="--engine-arg"):
+        engine_args([pair])
+
+
+def test_what_the_environment_says_is_left_alone() -> None:
+    added = environment(settings(), {"OMP_NUM_THREADS": "8", "HF_HUB_OFFLINE": "0"})
+    assert not added.keys() & {"OMP_NUM_THREADS", "HF_HUB_OFFLINE"}
+    assert added["VLLM_WORKER_MULTIPROCESSING_METHOD"] == "spawn"
+
+
+@pytest.mark.parametrize("path", ["/no/such/model", "./nor-this", "a/b/c"])
+def test_a_path_that_is_no_directory_is_no_name_of_a_model_either(path: str) -> None:
+    with pytest.raises(UsageError, match="no directory"):
+        check_model_path(path)
+    check_model_path("org/name")
+
+
+def test_sampling_keeps_text_and_stop_strings_out_of_the_engine() -> None:
+    args = sampling_args(Sampling(max_tokens=5, top_k=-1, logprobs=2))
+    assert args["detokenize"] is False
+    assert "stop" not in args
+    assert args["top_k"] == 0
+    assert args["logprobs"] == 2
+
+
+def test_any_object_and_a_schema_are_different_constraints() -> None:
+    assert structured_args("{}") == {"json_object": True}
+    assert structured_args('{"type": "integer"}') == {"json": '{"type": "integer"}'}
+
+
+def test_an_abort_that_nobody_asked_for_is_a_dead_engine_and_an_error_is_the_requests() -> None:
+    assert [finish_of(reason) for reason in (None, "stop", "length")] == [None, "stop", "length"]
+    with pytest.raises(EngineDead):
+        finish_of("abort")
+    with pytest.raises(JobRejected):
+        finish_of("error")
+
+
+def test_the_chosen_token_comes_first_and_the_likeliest_follow_by_rank() -> None:
+    position = {7: Entry(-3.0, 3), 1: Entry(-0.1, 1), 4: Entry(-1.0, 2)}
+    assert logprobs_of([7], [position], 2) == (
+        (Logprob(7, -3.0, 3), Logprob(1, -0.1, 1), Logprob(4, -1.0, 2)),
+    )
+    assert logprobs_of([7], [position], 0) == ((Logprob(7, -3.0, 3),),)
