@@ -14,6 +14,7 @@ import click
 from consumers.engine import Engine
 from consumers.engine_settings import VllmSettings, engine_args
 from fleet.job import CapacityType
+from fleet.loop import run
 from fleet.settings import Settings
 from fleet.subjects import token
 
@@ -91,6 +92,9 @@ def command(**options: Any) -> None:
         engine=options["engine"],
         settings=settings,
     )
+    # A job makes some hundred objects that live for its few round trips. With the default of 700
+    # the collector looks at all of them several times a job, for a tenth of our processor time.
+    gc.set_threshold(20_000)
     run(
         consume(
             me=me,
@@ -139,20 +143,6 @@ async def _vllm(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
     )
     async with start(settings) as engine:
         yield engine
-
-
-def run(main: Any) -> None:
-    """Run a coroutine to its end, on uvloop where it is installed."""
-    # A job makes some hundred objects that live for its few round trips. With the default of 700
-    # the collector looks at all of them several times a job, for a tenth of our processor time.
-    gc.set_threshold(20_000)
-    try:
-        from uvloop import new_event_loop  # noqa: PLC0415 - absent on Windows
-    except ImportError:
-        asyncio.run(main)
-        return
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main)
 
 
 def _name(capacity_type: CapacityType) -> str:

@@ -1,12 +1,10 @@
 """Options that several commands share, and how a command runs its coroutine."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import TypeVar
-
 import click
 
-T = TypeVar("T")
+from fleet.loop import run
+
+__all__ = ["as_json", "model", "nats", "run", "tenant"]
 
 nats = click.option(
     "--nats",
@@ -28,13 +26,3 @@ tenant = click.option(
 model = click.option(
     "--model", metavar="NAME", required=True, help="The model's served name, such as `smollm2`."
 )
-
-
-def run(main: Coroutine[object, object, T]) -> T:
-    """Run `main` to its end, on uvloop where it is installed."""
-    try:
-        from uvloop import new_event_loop  # noqa: PLC0415 - absent on Windows
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(main)
