@@ -127,9 +127,11 @@ def _random(shape: Shape) -> "Tensors":
     draw = np.random.default_rng(TINY_SEED)
 
     def matrix(rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
-        return (draw.standard_normal((rows, columns)) * columns**-0.5).astype(np.float32)
+        values: np.ndarray[Any, np.dtype[np.float32]]
+        values = (draw.standard_normal((rows, columns)) * columns**-0.5).astype(np.float32)
+        return values
 
-    ones = np.ones(shape.hidden, dtype=np.float32)
+    ones: np.ndarray[Any, np.dtype[np.float32]] = np.ones(shape.hidden, dtype=np.float32)
     kv = shape.kv_heads * shape.head_size
     tensors = {
         "model.embed_tokens.weight": matrix(shape.vocabulary, shape.hidden),
