@@ -115,6 +115,15 @@ async def test_a_real_answer_goes_on_token_for_token(
     assert tail == whole[cut:]
 
 
+async def test_eight_answers_at_once_are_those_of_each_alone(engine: Engine) -> None:
+    prompts = [await prompt(engine, f"Say something about the number {n}.") for n in range(8)]
+    asked = Sampling(max_tokens=16, temperature=0, ignore_eos=True)
+    alone = [await answer(engine, ids, asked) for ids in prompts]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(answer(engine, ids, asked)) for ids in prompts]
+    assert [task.result() for task in tasks] == alone
+
+
 async def test_a_core_that_is_killed_ends_every_request_with_engine_dead() -> None:
     wanted = settings("tiny")
 
