@@ -21,7 +21,7 @@ from fleet.broker.results import ResultLog
 from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost, NotFound, UsageError
 from fleet.job import ResultLine, Tier
 from fleet.manifest import Manifest, batch_name, job_id
-from fleet.producer import grouped, publish
+from fleet.publish import grouped, publish
 from fleet.subjects import BATCHES, batch_key, job_subject, shown, token
 from fleet.wire import job_headers
 

@@ -8,31 +8,28 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
-from fleet.broker.batch_publish import Outgoing, publish_batch
-from fleet.broker.connection import Connection, Receipt, connect
+from fleet.broker.batch_publish import Outgoing
+from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.headers import headers_size
 from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenStream
 from fleet.errors import BrokerUnreachable, JobRejected
-from fleet.job import MIB, BadItem, ResultLine, Tier, TokenDelta
+from fleet.job import BadItem, ResultLine, Tier, TokenDelta
 from fleet.live_answer import LiveAnswer
+from fleet.publish import grouped, publish, publish_all
 from fleet.subjects import job_subject, results_subject, token
-from fleet.topology import DUPLICATE_WINDOW_S
 from fleet.wire import decode_envelope, decode_job, job_headers
 
 Request: TypeAlias = Mapping[str, object] | bytes
 
-TRIES: Final = 3
-# One atomic publish: large enough to be quick, small enough to be sent in a second.
-GROUP_JOBS: Final = 500
-GROUP_BYTES: Final = 8 * MIB
 # News come by subscription; this is for the one that got lost.
 RECHECK_S: Final = 2.0
 SOON_S: Final = 0.01
@@ -102,18 +99,16 @@ class Producer:
             )
             for each in requests
         ]
-        tickets = iter(prepared)
-        submitted: list[Ticket] = []
-        for group in grouped(message for _, message in prepared):
-            receipt = await publish(self._connection, group)
-            first = receipt.sequence - len(group) + 1
-            submitted += (
-                msgspec.structs.replace(ticket, sequence=sequence)
-                for sequence, (ticket, _) in zip(
-                    range(first, receipt.sequence + 1), tickets, strict=False
-                )
-            )
-        return submitted
+        groups = list(grouped(message for _, message in prepared))
+        receipts = await publish_all(self._connection, groups)
+        sequences = chain.from_iterable(
+            range(receipt.sequence - len(group) + 1, receipt.sequence + 1)
+            for group, receipt in zip(groups, receipts, strict=True)
+        )
+        return [
+            msgspec.structs.replace(ticket, sequence=sequence)
+            for (ticket, _), sequence in zip(prepared, sequences, strict=True)
+        ]
 
     async def result(self, ticket: Ticket) -> tuple[ResultLine, ...]:
         """Wait for a job's lines, good and bad ones, in the order of its items.
@@ -242,43 +237,6 @@ async def open_producer(
     """
     async with connect(find_target(url, os.environ), name="producer") as connection:
         yield Producer(connection, tenant=tenant)
-
-
-async def publish(connection: Connection, messages: Sequence[Outgoing]) -> Receipt:
-    """Publish jobs of one stream, all or none; with no answer, again with the same ids.
-
-    The first try may have been stored all the same. Then the queue holds the jobs twice, and the
-    consumers, who know them by their ids, answer them once.
-    """
-    for _ in range(TRIES - 1):
-        try:
-            return await _publish_once(connection, messages)
-        except BrokerUnreachable:
-            # Within the window an atomic publish of known ids is refused as a whole.
-            await asyncio.sleep(2 * DUPLICATE_WINDOW_S)
-    return await _publish_once(connection, messages)
-
-
-def grouped(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Cut a stream of messages into what is published at a stroke."""
-    group: list[Outgoing] = []
-    size = 0
-    for message in messages:
-        payload_bytes = len(message[1])
-        if group and (len(group) == GROUP_JOBS or size + payload_bytes > GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(message)
-        size += payload_bytes
-    if group:
-        yield group
-
-
-async def _publish_once(connection: Connection, messages: Sequence[Outgoing]) -> Receipt:
-    if len(messages) > 1:
-        return await publish_batch(connection, messages)
-    subject, payload, headers = messages[0]
-    return await connection.append(subject, payload, headers=headers)
 
 
 class _News(asyncio.Queue[T | None]):

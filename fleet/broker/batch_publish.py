@@ -1,7 +1,7 @@
 """Atomic batches (ADR-50): up to a thousand messages of one stream, stored all or none."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -10,13 +10,14 @@ from fleet.broker.connection import ApiError, Connection, Receipt
 from fleet.errors import BrokerUnreachable, UsageError
 
 Outgoing: TypeAlias = tuple[str, bytes, Mapping[str, str]]
+Sent: TypeAlias = Callable[[], None]
 
 MAX_MESSAGES: Final = 1000
 BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 # Every so many messages we wait for the server, so that no more than these are on the way at once.
-PACE: Final = 50
+PACE: Final = 250
 
 _REMEDIES: Final[dict[int | None, str]] = {
     10077: "the queue is full: wait until it has drained, then publish the batch again",
@@ -36,8 +37,12 @@ class _Error(msgspec.Struct, frozen=True):
     err_code: int | None = None
 
 
-async def publish_batch(connection: Connection, messages: Sequence[Outgoing]) -> Receipt:
+async def publish_batch(
+    connection: Connection, messages: Sequence[Outgoing], *, sent: Sent = lambda: None
+) -> Receipt:
     """Publish (subject, payload, headers) messages of one stream as a whole.
+
+    sent: called when the last of them goes out and only the server's answer is missing.
 
     Returns the receipt of the last one; the others have the sequences just before it. Raises
     UsageError unless there are 1 to MAX_MESSAGES, ApiError when the broker refuses (nothing is
@@ -60,6 +65,7 @@ async def publish_batch(connection: Connection, messages: Sequence[Outgoing]) ->
         ) from error
     subject, payload, given = messages[-1]
     headers = {**given, BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1"}
+    sent()
     try:
         return await connection.append(subject, payload, headers=headers)
     except ApiError as error:

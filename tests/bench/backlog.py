@@ -2,18 +2,18 @@
 
 Two brokers that sync every write, one with the large backlog and one with a thousand jobs. Out: in
 turns, a thousand jobs pulled by our own puller, 64 at a time, each acknowledged with an answer. In:
-atomic batches of 500 (`publish_batch`), and `submit_many`, which looks at each job first.
+atomic batches of 500 (`publish_all`), and `submit_many`, which looks at each job first.
 """
 
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
-from fleet.broker.batch_publish import Outgoing, publish_batch
+from fleet.broker.batch_publish import Outgoing
 from fleet.broker.queue import Puller
 from fleet.job import Tier
-from fleet.producer import GROUP_JOBS, Producer
+from fleet.producer import Producer
+from fleet.publish import grouped, publish_all
 from fleet.subjects import durable, job_stream, job_subject
 from fleet.topology import BATCH_QUEUE
 from fleet.wire import job_headers
@@ -56,7 +56,7 @@ async def measure(options: Options) -> Sequence[Figure]:
         worked_mib = rss_mib(deep.server.pid)
     return (
         at_least(0.9, ratio("pull_deep_to_shallow", rates["deep"], rates["shallow"])),
-        at_least(20_000, median("publish_batch", published, "jobs/s")),
+        at_least(20_000, median("publish_all", published, "jobs/s")),
         median("submit_many", [submitted], "jobs/s", "checks included"),
         median("pull_deep", rates["deep"], "jobs/s"),
         median("pull_shallow", rates["shallow"], "jobs/s"),
@@ -80,10 +80,8 @@ def _messages(jobs: int) -> Iterator[Outgoing]:
 
 async def _fill(here: Stage, jobs: int) -> float:
     """Publish so many jobs; return how many a second."""
-    messages = _messages(jobs)
     clock = Stopwatch()
-    while group := list(islice(messages, GROUP_JOBS)):
-        await publish_batch(here.connection, group)
+    await publish_all(here.connection, grouped(_messages(jobs)))
     return jobs / clock.s
 
 

@@ -83,11 +83,11 @@ SUBMIT = """
 import asyncio, io, sys
 from fleet.batch_file import bodies, survey
 from fleet.batches import Batches, draft
-from fleet import producer
+from fleet import publish
 from fleet.broker.connection import connect
 from fleet.broker.context import find_target
 
-producer.GROUP_JOBS = 2
+publish.GROUP_JOBS = 2
 url, name, path = sys.argv[1:]
 
 async def main():
@@ -168,7 +168,7 @@ async def test_of_two_submitters_the_later_one_goes_on(
     unique: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fleet.producer.GROUP_JOBS", 1)
+    monkeypatch.setattr("fleet.publish.GROUP_JOBS", 1)
     file = content(12)
     async with answering(provisioned, unique, is_open=False) as answerer:
         async with connected(nats_url) as connection:
@@ -197,7 +197,7 @@ async def test_a_file_that_changes_while_it_is_submitted_stops_it(
 async def test_a_batch_that_is_cancelled_while_it_is_submitted_stops_there(
     provisioned: Connection, batches: Batches, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleet.producer.GROUP_JOBS", 1)
+    monkeypatch.setattr("fleet.publish.GROUP_JOBS", 1)
     plan, work = plan_of(content(12), unique)
     async with answering(provisioned, unique, is_open=False) as answerer:
         other = Batches(provisioned, tenant=unique)

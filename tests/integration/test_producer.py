@@ -14,7 +14,8 @@ from fleet.broker.tokens import TokenStream
 from fleet.errors import JobFailed, JobRejected
 from fleet.job import Item, Job, ResultLine, Tier, TokenDelta
 from fleet.live_answer import choices
-from fleet.producer import GROUP_JOBS, Producer, Ticket, open_producer
+from fleet.producer import Producer, Ticket, open_producer
+from fleet.publish import GROUP_JOBS
 from tests.integration.answering import answer_to, answering
 from tests.integration.brokers import connected
 from tests.integration.lossy import lose_answers
