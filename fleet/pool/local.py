@@ -70,12 +70,14 @@ class LocalPool:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "consumers", capacity_type,
                 "--model", self._plan.model, "--engine", self._plan.engine,
-                "--nats", self._plan.nats, "--node", name, "--zone", zone,
+                "--node", name, "--zone", zone,
                 *(("--price", str(price)) if price is not None else ()),
                 *self._plan.arguments,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 # The terminal's Ctrl-C is for us; we tell the consumers ourselves.
-                start_new_session=True, preexec_fn=die_with_parent, env=dict(self._environment),
+                start_new_session=True, preexec_fn=die_with_parent,
+                # Not a flag: the address may hold a password, and anybody may list processes.
+                env={**self._environment, "FLEET_NATS": self._plan.nats},
             )  # fmt: skip
         started = LocalNode(
             node=name, pid=process.pid, capacity_type=capacity_type, zone=zone,
