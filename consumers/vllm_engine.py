@@ -155,14 +155,21 @@ class VllmEngine:
 
     async def close(self) -> None:
         """End the core; kill what of it is left after CLOSE_S seconds."""
+        llm, self._llm = self._llm, None
+        if llm is None:
+            return
+        if llm.output_handler:
+            # It would report the core's end, which we want, as a failure.
+            llm.output_handler.cancel()
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await loop.run_in_executor(self._thread, self._llm.shutdown, CORE_END_S)
+                await loop.run_in_executor(self._thread, llm.shutdown, CORE_END_S)
+                # Its sockets close in a callback that is due now; their context it leaves open.
+                await asyncio.sleep(0)
+                await loop.run_in_executor(self._thread, llm.engine_core.resources.ctx.term)
         kill(self._children)
         self._thread.shutdown(wait=False)
-        # Its destructor would fail noisily once the interpreter is half gone.
-        self._llm = None
 
     def _unique(self, request_id: str) -> str:
         # vLLM takes two live requests of one name without a word.
