@@ -52,6 +52,8 @@ async def test_a_reader_that_falls_behind_loses_the_oldest_and_no_memory(
         tokens.subscribe("acme", None, unique) as deltas,
         TokenStream(other).subscribe("acme", None, unique) as witness,
     ):
+        # One round trip, so that the server knows of the witness before we publish elsewhere.
+        await TokenStream(other).read("acme", None, unique)
         for offset in range(BUFFER + 10):
             await tokens.publish("acme", None, unique, a_delta(offset))
             await take(witness, 1)
