@@ -1,36 +1,44 @@
-"""When this consumer has to let go of what it runs."""
+"""Until when this consumer may pull, and until when what it runs may go on."""
 
 import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fleet.notice import Notice
+
 
 class Drain:
-    """Set once by a notice; tells everybody that no more is pulled, and when running work ends.
+    """Set by notices; tells everybody that no more is pulled, and when running work ends.
 
-    grace_s: how long running items may go on before they are saved and handed over.
+    grace_s: what a notice without a deadline leaves (SIGTERM: the pod's grace period). reserve_s:
+    the end of the time left, kept for saving and handing over.
     """
 
-    def __init__(self, *, grace_s: float) -> None:
+    def __init__(self, *, grace_s: float, reserve_s: float = 0.0) -> None:
         self.begun = asyncio.Event()
+        self.withdrawn = asyncio.Event()
         self.cause = ""
+        self.takes_long_work = True
         self._grace_s = grace_s
-        self._until = float("inf")
+        self._reserve_s = reserve_s
+        self._deadline = float("inf")
         self._sleepers: set[asyncio.Event] = set()
 
-    def begin(self, cause: str) -> None:
-        """Begin to drain; a second notice hastens it: everything is saved now."""
-        now = time.monotonic()
-        self._until = now if self.begun.is_set() else now + self._grace_s
-        self.cause = self.cause or cause
-        self.begun.set()
-        for sleeper in self._sleepers:
-            sleeper.set()
+    def hear(self, notice: Notice) -> bool:
+        """Take a notice in; say whether it changed anything, for notices are repeated.
+
+        The earliest deadline counts, and a second signal means now.
+        """
+        changed = self._take(notice)
+        if changed:
+            for sleeper in self._sleepers:
+                sleeper.set()
+        return changed
 
     @contextmanager
     def wakes(self, sleeper: asyncio.Event) -> Iterator[None]:
-        """Set `sleeper` whenever a notice comes while the body runs."""
+        """Set `sleeper` whenever a notice changes something while the body runs."""
         self._sleepers.add(sleeper)
         try:
             yield
@@ -39,5 +47,37 @@ class Drain:
 
     @property
     def left_s(self) -> float:
-        """Seconds until running work is saved; infinite while nobody gave notice."""
-        return self._until - time.monotonic()
+        """Seconds until the node vanishes; infinite while nobody gave notice."""
+        return self._deadline - time.monotonic()
+
+    @property
+    def save_in_s(self) -> float:
+        """Seconds until running work is saved and handed over."""
+        return self.left_s - self._reserve_s
+
+    def _take(self, notice: Notice) -> bool:
+        now = time.monotonic()
+        if notice.kind == "rebalance":
+            changed, self.takes_long_work = self.takes_long_work, False
+            return changed
+        if notice.kind == "withdrawn":
+            return self._withdraw()
+        if notice.deadline is not None:
+            deadline = notice.deadline
+        elif self.begun.is_set() and notice.source == "signal":
+            deadline = now
+        else:
+            deadline = now + self._grace_s
+        changed = not self.begun.is_set() or deadline < self._deadline
+        self._deadline = min(self._deadline, deadline)
+        self.cause = self.cause or notice.source
+        self.withdrawn.clear()
+        self.begun.set()
+        return changed
+
+    def _withdraw(self) -> bool:
+        changed = self.begun.is_set() or not self.takes_long_work
+        self.begun.clear()
+        self.withdrawn.set()
+        self.cause, self.takes_long_work, self._deadline = "", True, float("inf")
+        return changed

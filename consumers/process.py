@@ -24,6 +24,7 @@ from fleet.broker.nodes import Nodes
 from fleet.events import AnyEvent, NodeDraining, NodeReady, NodeStarted, NodeStopped
 from fleet.job import CapacityType
 from fleet.node import NodeState
+from fleet.notice import Notice
 from fleet.settings import Settings
 
 StartEngine = Callable[[], AbstractAsyncContextManager[Engine]]
@@ -163,7 +164,7 @@ class _Life:
     def _notice(self, cause: str) -> None:
         drain = self._ground.drain
         self._state = "draining"
-        drain.begin(cause)
+        drain.hear(Notice(kind="terminate", source="signal", detail=cause))
         self._ground.emit(
             NodeDraining(
                 at=time.time(),

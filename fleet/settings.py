@@ -12,7 +12,7 @@ DAY_S = 86_400
 Positive = Annotated[float, msgspec.Meta(gt=0, le=DAY_S)]
 PREFIX = "FLEET_"
 # Read by the parts that need them before any Settings exist.
-ELSEWHERE = frozenset({"FLEET_NATS_SERVER", "FLEET_CACHE", "FLEET_TENANT"})
+ELSEWHERE = frozenset({"FLEET_NATS_SERVER", "FLEET_CACHE", "FLEET_TENANT", "FLEET_FAULTS"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from consumers.outcome import CANCELLED, EXPIRED, Complete, Ended, Interrupted, 
 from consumers.work import Work
 from fleet.errors import BrokerUnreachable, LeaseLost
 from fleet.job import Job
+from fleet.notice import Notice
 from fleet.settings import Settings
 from tests.asking import chat
 from tests.fakes import ME, FakeClaims, FakeLog, Fate, job_of, line_of
@@ -171,7 +172,7 @@ async def test_a_notice_interrupts_at_once_and_the_release_saves_what_is_there()
         kept = group.create_task(desk.keep())
         desk.finish(2)
         await asyncio.sleep(0)
-        desk.drain.begin("SIGTERM")
+        desk.drain.hear(Notice(kind="terminate", source="signal"))
     assert kept.result() == Interrupted()
     await desk.keeper.release(desk.work)
     assert desk.log.items == [2]
@@ -181,7 +182,7 @@ async def test_a_notice_interrupts_at_once_and_the_release_saves_what_is_there()
 async def test_a_job_that_is_complete_at_the_notice_is_settled() -> None:
     desk = Desk(1)
     desk.finish(0)
-    desk.drain.begin("SIGTERM")
+    desk.drain.hear(Notice(kind="terminate", source="signal"))
     assert await desk.keep() == Complete()
 
 
@@ -189,7 +190,7 @@ async def test_settling_goes_on_without_a_broker_until_the_node_must_go() -> Non
     desk = Desk(1)
     desk.finish(0)
     desk.log.fates = ["unsent"] * 3
-    desk.drain.begin("SIGTERM")
+    desk.drain.hear(Notice(kind="terminate", source="signal"))
     with pytest.raises(BrokerUnreachable):
         await bounded(desk.keeper.settle(desk.work))
     assert desk.log.fates == ["unsent"] * 2
