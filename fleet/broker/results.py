@@ -9,8 +9,9 @@ import msgspec
 
 from fleet.broker.connection import Connection
 from fleet.broker.fenced import append_after
+from fleet.broker.latest import Latest
 from fleet.broker.log_state import CLAIM_RECORD, LogState, fold, is_claim, lines_of, pack
-from fleet.broker.stored import Stored, last_message, messages
+from fleet.broker.stored import Stored, messages
 from fleet.job import ResultLine
 from fleet.subjects import IDENTIFIER, RESULTS, results_subject
 from fleet.wire import RECORD, SHA256, WRITER
@@ -47,11 +48,12 @@ class ResultLog:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._latest = Latest(connection, RESULTS)
 
     async def read(self, tenant: str, batch: str | None, job: str) -> LogState:
         """Read a job's log; one round trip where the last message tells it all."""
         subject = results_subject(tenant, batch, job)
-        last = await last_message(self._connection, RESULTS, subject)
+        last = await self._latest.of(subject)
         if last is None:
             return LogState()
         state = fold(job, (last,))

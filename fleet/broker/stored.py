@@ -1,9 +1,9 @@
 """Reading what a stream stores, by Direct Get: no consumer, no state at the server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -37,14 +37,32 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
     The subject is part of the request's own subject, so a permission can narrow it to a tenant.
     Raises UsageError for wildcards, BrokerRefused, BrokerUnreachable.
     """
-    if "*" in subject or ">" in subject:
-        raise UsageError(f"subject {shown(subject)} has a wildcard: name one subject")
+    check_literal(subject)
     reply = await connection.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
     if reply.status == _NOT_FOUND:
         return None
     if reply.status is not None:
         raise _refused(stream, reply)
     return _stored(reply)
+
+
+async def last_messages(
+    connection: Connection, stream: str, subjects: Collection[str]
+) -> dict[str, Stored]:
+    """Read the newest messages of several subjects, as few as there are. One round trip a page.
+
+    Needs the right to ask for any subject of the stream. Raises as `last_message` does, and
+    BrokerUnreachable when a page does not arrive whole.
+    """
+    for subject in subjects:
+        check_literal(subject)
+    found: dict[str, Stored] = {}
+    more = True
+    while more:
+        wanted = [subject for subject in subjects if subject not in found]
+        page, more = await _page(connection, stream, {"multi_last": wanted})
+        found |= {message.subject: message for message in page}
+    return found
 
 
 async def messages(
@@ -56,24 +74,20 @@ async def messages(
     """
     more = True
     while more:
-        page, more = await _page(connection, stream, subject, after=after)
+        query = {"seq": after + 1, "next_by_subj": subject}
+        page, more = await _page(connection, stream, query)
         for message in page:
             yield message
             after = message.sequence
 
 
 async def _page(
-    connection: Connection, stream: str, subject: str, *, after: int
+    connection: Connection, stream: str, query: dict[str, Any]
 ) -> tuple[list[Stored], bool]:
-    """Read one page; the flag says whether more is stored behind it."""
+    """Read one page of what the query finds; the flag says whether more is stored behind it."""
     arrived: asyncio.Queue[Message] = asyncio.Queue()
     inbox = connection.new_inbox()
-    query = {
-        "seq": after + 1,
-        "next_by_subj": subject,
-        "batch": PAGE_MESSAGES,
-        "max_bytes": PAGE_BYTES,
-    }
+    query |= {"batch": PAGE_MESSAGES, "max_bytes": PAGE_BYTES}
     page: list[Stored] = []
     subscription = await connection.subscribe(inbox, arrived.put_nowait)
     try:
@@ -102,6 +116,12 @@ async def _next(arrived: asyncio.Queue[Message], stream: str) -> Message:
             f"reading from {stream} stopped in the middle: check the connection and the right to "
             "use $JS.API.DIRECT.GET, then read again"
         ) from error
+
+
+def check_literal(subject: str) -> None:
+    """Raise UsageError for a subject with a wildcard."""
+    if "*" in subject or ">" in subject:
+        raise UsageError(f"subject {shown(subject)} has a wildcard: name one subject")
 
 
 def _check_gap(reply: Message, page: list[Stored], stream: str) -> None:

@@ -1,10 +1,13 @@
 """Direct reads: pages, gaps, and headers that pretend to be the server's."""
 
+import asyncio
+
 import pytest
 
 from fleet.broker.connection import Connection
-from fleet.broker.stored import last_message, messages
-from fleet.errors import BrokerRefused
+from fleet.broker.latest import Latest
+from fleet.broker.stored import Stored, last_message, last_messages, messages
+from fleet.errors import BrokerRefused, UsageError
 
 FORGED = {
     "Nats-Sequence": "1",
@@ -53,3 +56,57 @@ async def test_a_stream_that_is_missing_is_named_with_the_remedy(provisioned: Co
         _ = [message async for message in messages(provisioned, "NOWHERE", "x")]
     with pytest.raises(BrokerRefused):
         await last_message(provisioned, "NOWHERE", "x")
+
+
+async def test_the_newest_of_many_subjects_come_together_and_missing_ones_are_left_out(
+    provisioned: Connection, unique: str
+) -> None:
+    subjects = [f"results.acme._.{unique}-{number}" for number in range(12)]
+    for subject in subjects:
+        await provisioned.append(subject, b"old")
+        await provisioned.append(subject, subject.encode() + b" " * 900_000)
+    found = await last_messages(provisioned, "RESULTS", [*subjects, f"{subjects[0]}-none"])
+    assert {s: m.payload.strip().decode() for s, m in found.items()} == {s: s for s in subjects}
+
+
+async def test_lookups_at_the_same_time_get_each_their_own_answer(
+    provisioned: Connection, unique: str
+) -> None:
+    latest = Latest(provisioned, "RESULTS")
+    there = [f"results.acme._.{unique}-{number}" for number in range(0, 200, 2)]
+    for subject in there:
+        await provisioned.append(subject, subject.encode())
+    wanted = [f"results.acme._.{unique}-{number}" for number in range(200)] + there[:3]
+    answers: list[Stored | None] = await asyncio.gather(*map(latest.of, wanted))  # noqa: TID251
+    known = set(there)
+    assert [a and a.payload.decode() for a in answers] == [
+        s if s in known else None for s in wanted
+    ]
+
+
+async def test_a_lookup_that_is_cancelled_does_not_take_the_others_along(
+    provisioned: Connection, unique: str
+) -> None:
+    latest = Latest(provisioned, "RESULTS")
+    subject = f"results.acme._.{unique}"
+    await provisioned.append(subject, b"x")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(latest.of(subject)) for _ in range(30)]
+        await asyncio.sleep(0)  # the first is on its way, and takes all others along or none
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        tasks[1].cancel()
+    assert all(task.result() for task in tasks[2:])
+
+
+async def test_what_one_lookup_must_not_ask_for_hurts_no_other(
+    provisioned: Connection, unique: str
+) -> None:
+    latest = Latest(provisioned, "RESULTS")
+    subject = f"results.acme._.{unique}"
+    await provisioned.append(subject, b"x")
+    with pytest.raises(UsageError, match="wildcard"):
+        await latest.of("results.acme._.*")
+    assert await latest.of(subject)
+    with pytest.raises(BrokerRefused, match="fleet init"):
+        await Latest(provisioned, "NOWHERE").of("x")
