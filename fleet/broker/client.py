@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import random
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from fleet.broker.message import Message, read_message
 Receive = Callable[[Message], None]
 
 _END: Final = b"\r\n"
+# Would end the subject or the line, and begin a command of its sender's making.
+_SPACE: Final = re.compile(r"[ \t\r\n]")
 # An INFO line names every server of a cluster.
 _MAX_LINE: Final = 1024 * 1024
 _MAX_DELAY_S: Final = 2.0
@@ -39,6 +42,24 @@ class HardenedClient(Client):
         self._receivers: dict[int, Receive] = {}
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.refusals = 0
+
+    async def send(self, subject: str, payload: bytes, reply: str, headers: bytes) -> None:
+        """Publish, with a header block that is encoded already; raises as the library does.
+
+        Its own `publish` takes three times as long, most of it for the headers.
+        """
+        if not subject or _SPACE.search(subject):
+            raise errors.BadSubjectError
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        size = len(headers) + len(payload)
+        if not self.is_connected and self._pending_data_size + size > self._max_pending_size:
+            raise errors.OutboundBufferLimitError
+        sizes = f"{len(headers)} {size}" if headers else f"{size}"
+        line = f"{'HPUB' if headers else 'PUB'} {subject} {reply} {sizes}\r\n"
+        await self._send_command(b"%b%b%b\r\n" % (line.encode(), headers, payload))
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
 
     async def listen(self, subject: str, queue: str, receive: Receive) -> LibrarySubscription:
         """Subscribe; `receive` is called in the read loop, so it must be quick."""

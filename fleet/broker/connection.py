@@ -23,7 +23,7 @@ from fleet.broker.beside import Beside
 from fleet.broker.client import HardenedClient, Receive
 from fleet.broker.context import Target
 from fleet.broker.dial import close_client, open_client, wants_tls, watch
-from fleet.broker.headers import headers_size
+from fleet.broker.headers import encode_headers
 from fleet.broker.message import Message
 from fleet.broker.subscription import Subscription
 from fleet.errors import BrokerRefused, BrokerUnreachable, ConnectionLost, UsageError
@@ -111,13 +111,13 @@ class Connection:
         Raises UsageError for a subject, header or size that cannot be sent, BrokerUnreachable when
         the buffer is full, ConnectionLost. A lack of permission is only logged: use `request`.
         """
-        given = dict(headers) if headers else None
-        self._measure(subject, payload, given or {})
+        block = encode_headers(headers) if headers else b""
+        self._measure(subject, len(payload) + len(block))
         try:
-            await self._client.publish(subject, payload, reply, given)
+            await self._client.send(subject, payload, reply, block)
         except errors.ConnectionClosedError:
             self._raise_closed()
-        except (errors.BadSubjectError, errors.BadHeaderError, errors.MaxPayloadError) as error:
+        except errors.BadSubjectError as error:
             raise UsageError(f"{shown(subject)} cannot be sent: {error}") from error
         except (errors.Error, OSError) as error:
             raise BrokerUnreachable(
@@ -205,9 +205,8 @@ class Connection:
         if answer is not None and not answer.done():
             answer.set_result(message)
 
-    def _measure(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+    def _measure(self, subject: str, size: int) -> None:
         """Refuse what is too large. The server would cut the connection instead of an answer."""
-        size = len(payload) + headers_size(headers)
         if size > self.max_payload:
             raise UsageError(
                 f"the message to {shown(subject)} has {size} bytes with its headers, over the "

@@ -2,10 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
+
+from fleet.errors import UsageError
+from fleet.subjects import shown
 
 _VERSION: Final = b"NATS/1.0"
 _NAME: Final = re.compile(rb"[!-9;-~]+")  # printable ASCII without the colon
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of RFC 9110: what we send
+_NEWLINES: Final = str.maketrans("\r\n", "  ")
 _STATUS: Final = re.compile(rb" (\d{3})(?: (.*))?")
 
 
@@ -45,6 +51,28 @@ def parse_headers(block: bytes, *, last: bool) -> HeaderBlock:
         if last or key not in headers:
             headers[key] = text
     return HeaderBlock(headers, status, description, malformed)
+
+
+def encode_headers(headers: Mapping[str, str]) -> bytes:
+    """Return the block; b"" if there are none. A newline in a value is sent as a space.
+
+    Raises UsageError for a name that cannot be sent.
+    """
+    if not headers:
+        return b""
+    lines = [f"{_checked(name)}: {value}" for name, value in headers.items()]
+    text = "\r\n".join(lines)
+    # One look for all of them: it would end the line, and begin another one of its writer's making.
+    if text.count("\n") + text.count("\r") != 2 * (len(lines) - 1):
+        text = "\r\n".join([line.translate(_NEWLINES) for line in lines])
+    return b"%b\r\n%b\r\n\r\n" % (_VERSION, text.encode())
+
+
+@lru_cache(maxsize=1024)
+def _checked(name: str) -> str:
+    if _TOKEN.fullmatch(name) is None:
+        raise UsageError(f"header name {shown(name)} cannot be sent: use letters, digits and -")
+    return name
 
 
 def headers_size(headers: Mapping[str, str]) -> int:

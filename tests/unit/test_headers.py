@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.broker.delivery import read_place
-from fleet.broker.headers import headers_size, parse_headers
+from fleet.broker.headers import encode_headers, headers_size, parse_headers
 from fleet.broker.message import read_message
+from fleet.errors import UsageError
 
 V1 = "$JS.ACK.JOBS.d.2.17.30.1700000000123456789.4"
 V2 = "$JS.ACK.hub.AbC1.JOBS.d.2.17.30.1700000000123456789.4"
@@ -73,10 +74,25 @@ def test_no_block_raises(block: bytes) -> None:
 def test_the_size_is_that_on_the_wire(headers: dict[str, str]) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     block = f"NATS/1.0\r\n{lines}\r\n".encode()
-    assert headers_size(headers) == (len(block) if headers else 0)
+    assert encode_headers(headers) == (block if headers else b"")
+    assert headers_size(headers) == len(encode_headers(headers))
     read = parse_headers(block, last=False)
     assert not read.malformed
     assert read.headers == {name: value.strip() for name, value in headers.items()}
+
+
+@given(st.dictionaries(st.sampled_from(["A", "B-c"]), st.text("a\r\n: "), min_size=1))
+def test_no_value_begins_a_line_of_its_own(headers: dict[str, str]) -> None:
+    read = parse_headers(encode_headers(headers), last=False)
+    assert not read.malformed
+    assert {name: value.replace("\r", " ").replace("\n", " ").strip()
+            for name, value in headers.items()} == read.headers  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a\r\nb", "\u00e9"])
+def test_a_name_that_cannot_be_sent_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="header name"):
+        encode_headers({name: "x"})
 
 
 def test_a_stored_message_and_a_job_have_no_status() -> None:
