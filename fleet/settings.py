@@ -11,8 +11,11 @@ DAY_S = 86_400
 # Bounded, for an infinity would pass here and fail far away.
 Positive = Annotated[float, msgspec.Meta(gt=0, le=DAY_S)]
 PREFIX = "FLEET_"
+Cloud = Literal["auto", "aws", "gcp", "azure", "none"]
 # Read by the parts that need them before any Settings exist.
-ELSEWHERE = frozenset({"FLEET_NATS_SERVER", "FLEET_CACHE", "FLEET_TENANT", "FLEET_FAULTS"})
+ELSEWHERE = frozenset(
+    {"FLEET_NATS_SERVER", "FLEET_CACHE", "FLEET_TENANT", "FLEET_FAULTS", "FLEET_AZURE_METADATA"}
+)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     beat_s, beat_ttl_s: heartbeat of a node. drain_s: how long a draining consumer lets running
     items go on before it saves them. alive_s: how long an engine may be silent before its jobs'
     leases lapse. realtime_deadline_s: for real-time jobs that name none. price_usd_per_hour: of
-    this node, for cost figures.
+    this node, for cost figures. cloud: whose metadata service is asked for notices; auto asks all
+    until one answers.
     """
 
     nats: str | None = None
@@ -38,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     alive_s: Positive = 30.0
     realtime_deadline_s: Positive = 300.0
     price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0, le=10_000)] | None = None
+    cloud: Cloud = "auto"
     log_format: Literal["text", "json"] = "text"
 
     def __post_init__(self) -> None:

@@ -11,6 +11,8 @@ import pytest
 from tests.leftovers import MARK, end_all
 from tests.server import nats_server
 
+# No test asks the machine's real metadata service; those that play one say so.
+os.environ["FLEET_CLOUD"] = "none"
 SEED = int(os.environ.get("TEST_SEED") or secrets.randbits(32))
 
 # The machine may be slow; a slow example is no bug. A failure prints how to run it again.

@@ -77,7 +77,8 @@ class LocalPool:
                 # The terminal's Ctrl-C is for us; we tell the consumers ourselves.
                 start_new_session=True, preexec_fn=die_with_parent,
                 # Not a flag: the address may hold a password, and anybody may list processes.
-                env={**self._environment, "FLEET_NATS": self._plan.nats},
+                # No cloud sends notices to a process on a laptop, unless somebody plays one.
+                env={"FLEET_CLOUD": "none", **self._environment, "FLEET_NATS": self._plan.nats},
             )  # fmt: skip
         started = LocalNode(
             node=name, pid=process.pid, capacity_type=capacity_type, zone=zone,
