@@ -115,6 +115,11 @@ def event_subject(kind: str, node: str) -> str:
     return f"events.{kind}.{node if TOKEN.fullmatch(node) else NO_BATCH}"
 
 
+def control_subject(node: str) -> str:
+    """Name where a node takes orders: `control.<node>`. Raises JobRejected."""
+    return f"control.{token(node, what='node')}"
+
+
 def claim_key(tenant: str, job: str) -> str:
     """Name a job's claim in the bucket `claims`."""
     return f"{tenant}.{job}"

@@ -22,6 +22,10 @@ class ApiError(BrokerRefused):
         self.code = code
 
 
+class NobodyListens(BrokerRefused):
+    """A request found nobody who serves its subject."""
+
+
 class Receipt(NamedTuple):
     """Where a message was stored. duplicate: its id was there already, and nothing was written."""
 
@@ -63,14 +67,14 @@ def read_answer(name: str, payload: bytes) -> dict[str, Any]:
     return answer
 
 
-def nobody_listens(subject: str) -> BrokerRefused:
+def nobody_listens(subject: str) -> NobodyListens:
     """Say what it means that a request found no listener."""
     if subject.startswith("$JS."):
-        return BrokerRefused(
+        return NobodyListens(
             f"JetStream does not answer on {shown(subject)}: it is off or still starting, or the "
             "stream or durable is missing; run `fleet init`, and `fleet doctor` to see what is"
         )
-    return BrokerRefused(
+    return NobodyListens(
         f"nothing listens on {shown(subject)}: start what serves it, or correct the subject"
     )
 
