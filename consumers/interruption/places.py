@@ -61,6 +61,7 @@ def _url(name: str, text: str) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        good = good and parts.path in {"", "/"}
     except ValueError:
         good = False
     if not good:
