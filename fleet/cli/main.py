@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "batch": Lazy("fleet.cli.batch", "Send a file of requests, watch it, collect its results."),
     "consumer": Lazy("fleet.cli.consumer", "Run one consumer: take jobs from the queue."),
     "nodes": Lazy("fleet.cli.nodes", "List the nodes that are alive."),
+    "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
     "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
     "doctor": Lazy("fleet.cli.doctor", "Check broker, configuration and clock."),
