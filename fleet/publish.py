@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from fleet.broker.batch_publish import Outgoing, Sent, publish_batch
+from fleet.broker.batch_publish import MAX_MESSAGES, Outgoing, Sent, publish_batch
 from fleet.broker.connection import Connection, Receipt
 from fleet.errors import BrokerUnreachable
 from fleet.job import MIB
@@ -12,7 +12,7 @@ from fleet.topology import DUPLICATE_WINDOW_S
 
 TRIES: Final = 3
 # One atomic publish: large enough to be quick, small enough to be sent in a second.
-GROUP_JOBS: Final = 500
+GROUP_JOBS: Final = MAX_MESSAGES
 GROUP_BYTES: Final = 8 * MIB
 
 

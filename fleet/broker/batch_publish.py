@@ -17,7 +17,7 @@ BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 # Every so many messages we wait for the server, so that no more than these are on the way at once.
-PACE: Final = 250
+PACE: Final = 500
 
 _REMEDIES: Final[dict[int | None, str]] = {
     10077: "the queue is full: wait until it has drained, then publish the batch again",

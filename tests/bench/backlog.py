@@ -2,7 +2,7 @@
 
 Two brokers that sync every write, one with the large backlog and one with a thousand jobs. Out: in
 turns, a thousand jobs pulled by our own puller, 64 at a time, each acknowledged with an answer. In:
-atomic batches of 500 (`publish_all`), and `submit_many`, which looks at each job first.
+atomic batches (`publish_all`), and `submit_many`, which looks at each job first.
 """
 
 import asyncio
