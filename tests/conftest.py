@@ -13,7 +13,8 @@ from tests.server import nats_server
 
 # No test asks the machine's real metadata service; those that play one say so.
 os.environ["FLEET_CLOUD"] = "none"
-SEED = int(os.environ.get("TEST_SEED") or secrets.randbits(32))
+# Not left to the children: settings refuse FLEET_ names that they do not know.
+SEED = int(os.environ.pop("FLEET_SEED", "") or secrets.randbits(32))
 
 # The machine may be slow; a slow example is no bug. A failure prints how to run it again.
 hypothesis.settings.register_profile("overbook", deadline=None, print_blob=True)
@@ -21,7 +22,7 @@ hypothesis.settings.load_profile("overbook")
 
 
 def pytest_report_header() -> str:
-    return f"seed: {SEED} (TEST_SEED={SEED} repeats it)"
+    return f"seed: {SEED} (FLEET_SEED={SEED} repeats it)"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,5 +49,5 @@ def unique() -> str:
 
 @pytest.fixture
 def seeded() -> random.Random:
-    """Random numbers that TEST_SEED repeats."""
+    """Random numbers that FLEET_SEED repeats."""
     return random.Random(SEED)

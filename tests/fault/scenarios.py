@@ -1,0 +1,135 @@
+"""The faults of the campaign: nodes that die, freeze and are told to go, and a broker that dies."""
+
+import asyncio
+import signal
+
+from fleet.faults import POINTS
+from tests.fault.act import Act
+from tests.fault.play import Scenario
+from tests.fault.stage import ACK_WAIT_S
+
+FAULTY_S = 40.0
+# Points that only a consumer passes that was told to go.
+AT_RELEASE = ("release.before", "release.after")
+OTHERS = ("freeze", "block:4", "fail")
+
+
+async def killed_at_every_point(act: Act) -> None:
+    """A consumer for each point between two steps, which dies there."""
+    await _at_every_point(act, dict.fromkeys(POINTS, "kill"))
+
+
+async def hurt_at_every_point(act: Act) -> None:
+    """At each point one freezes beyond its lease, blocks, or sees the broker fail."""
+    turn = act.chance.randrange(len(OTHERS))
+    await _at_every_point(
+        act, {point: OTHERS[(turn + n) % len(OTHERS)] for n, point in enumerate(POINTS)}
+    )
+
+
+async def _at_every_point(act: Act, actions: dict[str, str]) -> None:
+    faults = {
+        point: f"{point}={action}@{act.chance.randint(1, 2 if point not in AT_RELEASE else 1)}"
+        for point, action in actions.items()
+    }
+    nodes = {point: f"{act.tenant}-{point.replace('.', '-')}" for point in POINTS}
+    await act.extras({nodes[point]: fault for point, fault in faults.items()})
+    waiting = dict(nodes)
+    give_up = asyncio.get_running_loop().time() + FAULTY_S
+    while waiting and asyncio.get_running_loop().time() < give_up:
+        await act.publish(3)
+        await asyncio.sleep(0.5)
+        for point, node in list(waiting.items()):
+            if point in AT_RELEASE and node in act.busy():
+                act.notice(node)
+            if await _struck(act, node, faults[point]):
+                del waiting[point]
+    for point, node in waiting.items():
+        act.note("unproven", node, outcome=f"never came past {point} with work in hand")
+
+
+async def _struck(act: Act, node: str, fault: str) -> bool:
+    """Say whether the fault has happened, and write it down."""
+    action = fault.partition("=")[2].partition("@")[0].partition(":")[0]
+    if action == "kill":
+        if (code := act.stage.ended(node)) is None:
+            return False
+        if code == -signal.SIGKILL:
+            act.note("kill", node, outcome=fault)
+        return True
+    if action == "freeze":
+        if not act.stage.is_stopped(node):
+            return act.stage.ended(node) is not None
+        act.note("freeze", node, outcome=fault)
+        return True
+    # What blocks or fails goes on by itself; nobody sees from outside that it happened.
+    act.note("block" if action == "block" else "fail", node, outcome=fault)
+    return True
+
+
+async def killed_at_random(act: Act) -> None:
+    """kill -9 at a random token, again and again; the fleet replaces the node."""
+    await act.publish(10)
+    for _ in range(3):
+        act.kill(await act.victim())
+        await act.pause(0.2, 1.5)
+
+
+async def told_to_go(act: Act) -> None:
+    """SIGTERM once, twice, and SIGTERM followed by kill -9."""
+    await act.publish(12)
+    for again in ("", "notice", "kill"):
+        node = await act.victim()
+        act.notice(node)
+        await asyncio.sleep(act.chance.uniform(0, 0.05))
+        if again == "notice":
+            act.notice(node)
+        elif again == "kill":
+            act.kill(node)
+        await act.pause(0.3, 1.0)
+
+
+async def frozen_and_back(act: Act) -> None:
+    """A zombie: frozen until another has finished its job, then let go on."""
+    await act.publish(8)
+    node = await act.victim()
+    act.freeze(node)
+    await asyncio.sleep(ACK_WAIT_S + act.chance.uniform(0.5, 2.0))
+    await act.publish(2)
+    act.thaw(node)
+
+
+async def broker_killed(act: Act) -> None:
+    """kill -9 of the broker, back after a second, then five times in ten seconds."""
+    await act.publish(8)
+    await act.victim()
+    await act.restart_server(down_s=1.0)
+    await act.publish(4)
+    for _ in range(5):
+        await act.restart_server(down_s=act.chance.uniform(0.1, 0.5))
+        await act.publish(1)
+        await act.pause(0.5, 1.5)
+
+
+async def broker_frozen(act: Act) -> None:
+    """A broker whose disk stalls: it answers nobody for longer than a lease, and loses nothing."""
+    await act.publish(8)
+    await act.victim()
+    act.stage.signal_server(signal.SIGSTOP)
+    stalled_s = ACK_WAIT_S + act.chance.uniform(0.5, 1.5)
+    await asyncio.sleep(stalled_s)
+    act.stage.signal_server(signal.SIGCONT)
+    act.note("outage", "broker", outcome=f"{stalled_s:.2f}")
+
+
+POINTS_HURT = (
+    Scenario("points-kill", "kill -9 at each of the fault points", killed_at_every_point),
+    Scenario("points-hurt", "freeze, block or failure at each fault point", hurt_at_every_point),
+)
+NODES = (
+    Scenario("kill", "kill -9 at a random token", killed_at_random),
+    Scenario("notice", "SIGTERM, twice, and with kill -9 behind it", told_to_go),
+    Scenario("freeze", "frozen beyond the lease, then back", frozen_and_back),
+    Scenario("broker-kill", "broker killed and restarted six times", broker_killed),
+    Scenario("broker-stall", "broker silent for longer than a lease", broker_frozen),
+)
