@@ -55,7 +55,8 @@ class Crew:
         self._engine = engine
         self._fallback = Fallback(ground.connection, ground.me.model)
         self._refuser = _refuser(ground)
-        self._runner = _runner(ground, engine, lease, self._refuser)
+        self._cancellations = Cancellations(ground.connection)
+        self._runner = _runner(ground, engine, lease, self._refuser, self._cancellations)
         wanted = intents(ground.me.capacity_type, engine.facts.slots)
         self._rooms = {intent: Room(intent.slots, job_items=intent.job_items) for intent in wanted}
 
@@ -72,7 +73,10 @@ class Crew:
     async def work(self, ready: Callable[[], None]) -> None:
         """Work until drained; `ready` is called when the pulls begin. Raises EngineDead."""
         async with asyncio.TaskGroup() as beside:
-            tasks = [beside.create_task(self._watch_engine())]
+            tasks = [
+                beside.create_task(self._watch_engine()),
+                beside.create_task(self._cancellations.follow()),
+            ]
             if any(intent.fallback for intent in self._rooms):
                 tasks.append(beside.create_task(self._fallback.follow()))
             # Jobs in the outer group: they go on when the last pull has ended.
@@ -121,9 +125,14 @@ def _refuser(ground: Ground) -> Refuser:
     )
 
 
-def _runner(ground: Ground, engine: Engine, lease: LeaseKeeper, refuser: Refuser) -> Runner:
+def _runner(
+    ground: Ground,
+    engine: Engine,
+    lease: LeaseKeeper,
+    refuser: Refuser,
+    is_cancelled: Cancellations,
+) -> Runner:
     results, claims = ResultLog(ground.connection), Claims(ground.connection)
-    is_cancelled = Cancellations(ground.connection)
     return Runner(
         me=ground.me,
         settings=ground.settings,

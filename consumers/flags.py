@@ -1,19 +1,21 @@
-"""The batch's flags that a running consumer looks up: is it cancelled, may on-demand take it."""
+"""The flags that a running consumer looks at: is a job cancelled, may on-demand take batches."""
 
 import asyncio
 import logging
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
+from fleet.broker.news import BucketNews
+from fleet.cancel import Mark
 from fleet.errors import BrokerRefused, BrokerUnreachable, CorruptRecord
 from fleet.job import Job
-from fleet.subjects import BATCHES, POLICY, batch_key
+from fleet.subjects import BATCHES, CANCELS, POLICY, batch_key, cancel_key
 
 log = logging.getLogger(__name__)
-FRESH_S = 1.0
 POLL_S = 2.0
 FALLBACK = "batch_fallback"
 
@@ -25,30 +27,57 @@ class BatchState(msgspec.Struct, frozen=True):
 
 
 class Cancellations:
-    """Says whether a job's batch was cancelled; asks the broker at most once a second a batch."""
+    """Says from memory which jobs and batches are cancelled, and wakes those that run one.
+
+    `follow` keeps the memory fresh; until it has read what was cancelled before, who asks waits.
+    """
 
     def __init__(self, connection: Connection) -> None:
-        self._batches = Bucket(connection, BATCHES, BatchState)
-        self._seen: dict[str, tuple[float, bool]] = {}
+        self._jobs: set[str] = set()
+        self._batches: set[str] = set()
+        self._sleepers: set[asyncio.Event] = set()
+        self._news = (
+            BucketNews(connection, CANCELS, Mark, self._mark),
+            BucketNews(connection, BATCHES, BatchState, self._move),
+        )
 
     async def __call__(self, job: Job) -> bool:
         """Tell whether nothing of this job is wanted any more."""
-        if job.batch is None:
-            return False
-        key, now = batch_key(job.tenant, job.batch), time.monotonic()
-        at, cancelled = self._seen.get(key, (-FRESH_S, False))
-        if now - at < FRESH_S:
-            return cancelled
+        for news in self._news:
+            await news.loaded.wait()
+        return cancel_key(job.tenant, job.id) in self._jobs or (
+            job.batch is not None and batch_key(job.tenant, job.batch) in self._batches
+        )
+
+    @contextmanager
+    def wakes(self, sleeper: asyncio.Event) -> Iterator[None]:
+        """Set `sleeper` whenever something was cancelled while the body runs."""
+        self._sleepers.add(sleeper)
         try:
-            entry = await self._batches.get(key)
-        except CorruptRecord as error:
-            # No reason to withhold an answer, and none to end: anyone may have written it.
-            log.warning("batch not read", extra={"job": job.id, "error": str(error)})
-            entry = None
-        cancelled = entry is not None and entry.value.state in {"cancelling", "cancelled"}
-        self._seen = {k: v for k, v in self._seen.items() if now - v[0] < FRESH_S}
-        self._seen[key] = (now, cancelled)
-        return cancelled
+            yield
+        finally:
+            self._sleepers.discard(sleeper)
+
+    async def follow(self) -> None:
+        """Keep the memory fresh until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for news in self._news:
+                group.create_task(news.follow())
+
+    def _mark(self, key: str, value: Mark | None) -> None:
+        self._note(self._jobs, key, is_cancelled=value is not None)
+
+    def _move(self, key: str, value: BatchState | None) -> None:
+        is_cancelled = value is not None and value.state in {"cancelling", "cancelled"}
+        self._note(self._batches, key, is_cancelled=is_cancelled)
+
+    def _note(self, known: set[str], key: str, *, is_cancelled: bool) -> None:
+        if not is_cancelled:
+            known.discard(key)
+        elif key not in known:
+            known.add(key)
+            for sleeper in self._sleepers:
+                sleeper.set()
 
 
 class Fallback:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from consumers.drain import Drain
@@ -19,9 +20,20 @@ from fleet.job import Job, ResultLine
 from fleet.settings import Settings
 
 log = logging.getLogger(__name__)
-IsCancelled = Callable[[Job], Awaitable[bool]]
 # How soon a write that the broker did not take is tried again.
 RETRY_S = 0.5
+
+
+class IsCancelled(Protocol):
+    """Knows what was cancelled, without asking anybody."""
+
+    async def __call__(self, job: Job) -> bool:
+        """Tell whether nothing of this job is wanted any more."""
+        ...
+
+    def wakes(self, sleeper: asyncio.Event) -> AbstractContextManager[None]:
+        """Set `sleeper` whenever something was cancelled while the body runs."""
+        ...
 
 
 class Log(Protocol):
@@ -90,7 +102,7 @@ class Keeper:
 
     async def keep(self, work: Work, *, deadline: float | None) -> Outcome:
         """Save as the job goes along; return when it is complete or must not go on."""
-        with self._drain.wakes(work.changed):
+        with self._drain.wakes(work.changed), self._is_cancelled.wakes(work.changed):
             return await self._keep(work, deadline)
 
     async def _keep(self, work: Work, deadline: float | None) -> Outcome:
@@ -103,11 +115,11 @@ class Keeper:
                 return Interrupted()
             if deadline is not None and time.time() >= deadline:
                 return Ended(EXPIRED)
+            if await self._is_cancelled(work.job):
+                return Ended(CANCELLED)
             try:
                 if time.monotonic() >= save_at:
                     save_at = time.monotonic() + self._settings.checkpoint_s
-                    if await self._is_cancelled(work.job):
-                        return Ended(CANCELLED)
                     await self._append(work)
                     await self._save(work, owner=self._me.node)
                 elif len(work.pending) >= self._settings.checkpoint_items:

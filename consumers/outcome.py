@@ -4,7 +4,19 @@ from typing import TypeAlias
 
 import msgspec
 
+from fleet.endings import CANCELLED, EXPIRED
 from fleet.job import WireError
+
+__all__ = [
+    "CANCELLED",
+    "EXPIRED",
+    "SUSPECTED",
+    "Complete",
+    "Ended",
+    "Interrupted",
+    "Lost",
+    "Outcome",
+]
 
 
 class Complete(msgspec.Struct, frozen=True):
@@ -28,11 +40,6 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 Outcome: TypeAlias = Complete | Interrupted | Ended | Lost
-EXPIRED = WireError(
-    code="expired",
-    message="the deadline passed before the item was finished: allow more time or add capacity",
-)
-CANCELLED = WireError(code="cancelled", message="the batch was cancelled by its owner")
 SUSPECTED = WireError(
     code="crashed_consumers",
     message="consumers that held this job died several times in a row without progress: the job "

@@ -18,6 +18,7 @@ NO_BATCH = "_"
 
 RESULTS, TOKENS, EVENTS, DEAD, ADVISORIES = "RESULTS", "TOKENS", "EVENTS", "DEAD", "ADVISORIES"
 CLAIMS, NODES, BATCHES, POLICY = "claims", "nodes", "batches", "policy"
+CANCELS = "cancels"
 PRIORITY_GROUP = "g"
 
 
@@ -122,6 +123,11 @@ def control_subject(node: str) -> str:
 
 def claim_key(tenant: str, job: str) -> str:
     """Name a job's claim in the bucket `claims`."""
+    return f"{tenant}.{job}"
+
+
+def cancel_key(tenant: str, job: str) -> str:
+    """Name the mark of a cancelled job in the bucket `cancels`."""
     return f"{tenant}.{job}"
 
 

@@ -12,6 +12,7 @@ from fleet.job import MIB, Tier
 from fleet.subjects import (
     ADVISORIES,
     BATCHES,
+    CANCELS,
     CLAIMS,
     DEAD,
     EVENTS,
@@ -49,8 +50,11 @@ BATCH_QUEUE = 200_000
 # ids of two tenants would swallow a job. Idempotency is the claim's and the result log's work.
 DUPLICATE_WINDOW_S = 0.1
 
-REALTIME_AGE_S = HOUR_S
+# Twice the longest deadline of a real-time job: what waits is told its end, never just dropped.
+REALTIME_AGE_S = 2 * DAY_S
 RESULTS_AGE_S = 7 * DAY_S
+# A mark is needed until its job has ended, and then no more.
+CANCELS_AGE_S = 7 * DAY_S
 # A claim outlives the results it guards, and an abandoned one does not stay for ever.
 CLAIMS_AGE_S = 14 * DAY_S
 BATCHES_AGE_S = 30 * DAY_S
@@ -175,7 +179,6 @@ def _jobs(tier: Tier, *, max_bytes: int, queue_limit: int, max_age_s: float = 0.
         refuse_full_queue=True,
         max_age_s=max_age_s,
         duplicate_window_s=DUPLICATE_WINDOW_S,
-        message_ttl=tier is Tier.REALTIME,
         atomic=tier is Tier.BATCH,
     )
 
@@ -236,5 +239,6 @@ STREAMS: tuple[StreamSpec, ...] = (
     _bucket(CLAIMS, max_age_s=CLAIMS_AGE_S),
     _bucket(NODES, marker_ttl_s=MARKER_TTL_S),
     _bucket(BATCHES, max_age_s=BATCHES_AGE_S),
+    _bucket(CANCELS, max_age_s=CANCELS_AGE_S),
     _bucket(POLICY),
 )

@@ -1,7 +1,8 @@
 """Small honest doubles: they keep the promises of what they stand for, in memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
@@ -108,6 +109,28 @@ class FakeClaims:
     def _store(self, claim: Claim) -> None:
         self.saved.append(claim)
         self.revision += 1
+
+
+class FakeCancelled:
+    """Knows of one cancellation: that of whatever is asked for."""
+
+    def __init__(self) -> None:
+        self._is_cancelled = False
+        self._sleepers: set[asyncio.Event] = set()
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+        for sleeper in self._sleepers:
+            sleeper.set()
+
+    async def __call__(self, job: Job) -> bool:
+        return self._is_cancelled
+
+    @contextmanager
+    def wakes(self, sleeper: asyncio.Event) -> Iterator[None]:
+        self._sleepers.add(sleeper)
+        yield
+        self._sleepers.discard(sleeper)
 
 
 class FakeTokens:

@@ -46,6 +46,17 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
     return _stored(reply)
 
 
+async def message_at(connection: Connection, stream: str, sequence: int) -> Stored | None:
+    """Read the message at a place of a stream, or None. Raises BrokerRefused, BrokerUnreachable."""
+    query = msgspec.json.encode({"seq": sequence})
+    reply = await connection.request(f"$JS.API.DIRECT.GET.{stream}", query)
+    if reply.status == _NOT_FOUND:
+        return None
+    if reply.status is not None:
+        raise _refused(stream, reply)
+    return _stored(reply)
+
+
 async def last_messages(
     connection: Connection, stream: str, subjects: Collection[str]
 ) -> dict[str, Stored]:

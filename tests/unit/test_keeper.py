@@ -13,11 +13,10 @@ from consumers.meter import Totals
 from consumers.outcome import CANCELLED, EXPIRED, Complete, Ended, Interrupted, Lost, Outcome
 from consumers.work import Work
 from fleet.errors import BrokerUnreachable, LeaseLost
-from fleet.job import Job
 from fleet.notice import Notice
 from fleet.settings import Settings
 from tests.asking import chat
-from tests.fakes import ME, FakeClaims, FakeLog, Fate, job_of, line_of
+from tests.fakes import ME, FakeCancelled, FakeClaims, FakeLog, Fate, job_of, line_of
 
 BOUND_S = 5.0
 T = TypeVar("T")
@@ -30,7 +29,7 @@ class Desk:
         self.log, self.claims = FakeLog(), FakeClaims()
         self.drain = Drain(grace_s=0.0)
         self.totals = Totals()
-        self.cancelled = False
+        self.cancelled = FakeCancelled()
         self.job = job_of(*(chat(f"p{n}") for n in range(items)))
         self.work = Work(self.job, done=frozenset(), last=0)
         self.keeper = Keeper(
@@ -39,7 +38,7 @@ class Desk:
             results=self.log,
             claims=self.claims,
             drain=self.drain,
-            is_cancelled=self._is_cancelled,
+            is_cancelled=self.cancelled,
             totals=self.totals,
         )
 
@@ -49,9 +48,6 @@ class Desk:
 
     async def keep(self, *, deadline: float | None = None) -> Outcome:
         return await bounded(self.keeper.keep(self.work, deadline=deadline))
-
-    async def _is_cancelled(self, job: Job) -> bool:
-        return self.cancelled
 
 
 async def bounded(work: Coroutine[Any, Any, T]) -> T:
@@ -200,7 +196,10 @@ async def test_the_deadline_ends_a_job() -> None:
     assert await Desk(1).keep(deadline=time.time() + 0.02) == Ended(EXPIRED)
 
 
-async def test_a_cancelled_batch_ends_a_job_at_its_next_checkpoint() -> None:
-    desk = Desk(1, checkpoint_s=0.01)
-    desk.cancelled = True
-    assert await desk.keep() == Ended(CANCELLED)
+async def test_a_cancelled_job_ends_at_once_however_long_its_checkpoint_takes() -> None:
+    desk = Desk(1, checkpoint_s=3600)
+    async with asyncio.TaskGroup() as group:
+        kept = group.create_task(desk.keep())
+        await asyncio.sleep(0)
+        desk.cancelled.cancel()
+    assert kept.result() == Ended(CANCELLED)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fleet.endings import REALTIME_LONGEST_S
 from fleet.job import Tier
 from fleet.subjects import job_stream
 from fleet.topology import STREAMS, StreamSpec, durables
@@ -35,9 +36,10 @@ def test_equal_ids_of_two_tenants_meet_in_the_shortest_window_there_is(stream: S
     assert stream.config()["duplicate_window"] == JETSTREAM_MIN_WINDOW_NS
 
 
-def test_only_realtime_jobs_age() -> None:
-    assert [stream.max_age_s > 0 for stream in JOBS] == [True, False, False]
-    assert [stream.message_ttl for stream in JOBS] == [True, False, False]
+def test_no_job_is_dropped_before_it_was_told_its_end() -> None:
+    assert [stream.max_age_s for stream in JOBS] == [2 * REALTIME_LONGEST_S, 0, 0]
+    # A time to live of the producer's would delete a job without a word, even while it runs.
+    assert not any(stream.message_ttl for stream in JOBS)
 
 
 def test_a_batch_can_be_published_as_a_whole() -> None:
@@ -46,7 +48,7 @@ def test_a_batch_can_be_published_as_a_whole() -> None:
 
 def test_buckets_keep_one_value_a_key_and_their_keys_can_be_forgotten() -> None:
     assert {bucket.name for bucket in BUCKETS} == {
-        "KV_claims", "KV_nodes", "KV_batches", "KV_policy",
+        "KV_claims", "KV_nodes", "KV_batches", "KV_cancels", "KV_policy",
     }  # fmt: skip
     for bucket in BUCKETS:
         assert bucket.queue_limit == 1
