@@ -1,44 +1,224 @@
 """The sweep: no accepted job lies where nobody will ever look.
 
-A job for a model that no durable serves, or on a subject that is no job subject at all, is stored
-by its tier's stream and never delivered. The sweep finds such subjects and refuses what lies there.
+Consumers end the jobs that they are given. The sweep ends the others: jobs for models that nobody
+serves and on subjects that are none, jobs past their deadline or cancelled while no consumer lives,
+and jobs that their durable gave up or forgot.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Never
+from contextlib import aclosing
+from typing import Final, Never
 
 import msgspec
 
-from fleet.broker.connection import ApiError, Connection
+from fleet.broker.advisories import Exhausted, exhausted
+from fleet.broker.clock import ServerClock
+from fleet.broker.connection import Connection
 from fleet.broker.dead import DeadLetters
+from fleet.broker.durables import DurableState, durable_states
+from fleet.broker.nodes import Nodes
 from fleet.broker.provision import served_models
+from fleet.broker.queued import Queued, StreamState, queued, queued_at, state_of
 from fleet.broker.results import ResultLog
-from fleet.broker.stored import Stored, messages
+from fleet.cancelled import CancelledJobs
+from fleet.endings import EXHAUSTED, EXPIRED
 from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected
 from fleet.events import Emit
-from fleet.job import Tier
+from fleet.expiry import Deadlines
+from fleet.finisher import NODE, Finisher
+from fleet.job import TIERS, Tier
 from fleet.refusal import Refusals
-from fleet.subjects import job_stream, parse_job_subject, shown
+from fleet.stuck import Rescue
+from fleet.subjects import RESULTS, job_stream, parse_job_subject, shown
 
 # A model may be added a moment after its first job; give `fleet init` that long.
-PATIENCE_S = 2.0
-_NOT_FOUND = 10037
-_NO_TEXT = "\ufffd"
+PATIENCE_S: Final = 2.0
+# A deadline is the consumer's to keep while it has the job; then it is ours.
+GRACE_QUEUED_S: Final = 0.5
+GRACE_DELIVERED_S: Final = 10.0
+AGAIN_S: Final = 5.0
+# So many expired jobs a look: each takes several writes that wait for the disk.
+ROUND: Final = 500
+_NO_TEXT: Final = "\ufffd"
+_STREAMS: Final = frozenset(job_stream(Tier(tier)) for tier in TIERS)
 log = logging.getLogger(__name__)
 
 
-class Stray(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored job that no durable delivers."""
+class Swept(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that the sweep did. code: a cause of refusal, an ending, or `put_back`."""
 
+    code: str
+    message: str
     subject: str
-    headers: dict[str, str]
-    payload: bytes
-    stream: str
-    sequence: int
-    written_at: float
+    job: str
+
+
+class Sweeper:
+    """Sweeps again and again, and remembers what it has seen. Two at once do no harm.
+
+    realtime_deadline_s: for real-time jobs that name no deadline. checkpoint_s: the consumers'.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        emit: Emit = lambda _: None,
+        realtime_deadline_s: float = 300.0,
+        checkpoint_s: float = 5.0,
+    ) -> None:
+        self._connection = connection
+        refusals = Refusals(
+            results=ResultLog(connection), dead=DeadLetters(connection), emit=emit, node=NODE
+        )
+        self._finisher = Finisher(connection, refusals=refusals, checkpoint_s=checkpoint_s)
+        self._clock = ServerClock(connection, RESULTS)
+        self._nodes = Nodes(connection)
+        self._deadlines = {
+            tier: Deadlines(connection, tier, realtime_deadline_s=realtime_deadline_s)
+            for tier in Tier
+        }
+        self._rescue = Rescue(connection, self._finisher, realtime_deadline_s=realtime_deadline_s)
+        self._cancelled = CancelledJobs(connection, self._finisher)
+        self._advisory = 0
+        self._exhausted: list[Exhausted] = []
+        self.durables: list[DurableState] = []
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is given time that a next look would end."""
+        return self._rescue.waits or self._cancelled.waits
+
+    async def sweep(self) -> list[Swept]:
+        """Look once; return what was done. Raises BrokerRefused, BrokerUnreachable."""
+        # A queue that an operator deleted is missed, and no reason to refuse its jobs, as long as
+        # a node that serves it lives.
+        living = {node.model for node in await self._nodes.list()}
+        models = tuple(sorted({*await served_models(self._connection), *living}))
+        done: list[Swept] = []
+        durables: list[DurableState] = []
+        for tier in Tier:
+            state = await state_of(self._connection, tier)
+            done += [one async for one in self._refuse_strays(tier, state, models)]
+            of_tier = await durable_states(self._connection, tier, models, state)
+            done += [one async for one in self._expire(tier, state, of_tier)]
+            durables += of_tier
+        done += [
+            _swept("cancelled", "cancelled while no consumer took it", one)
+            for one in await self._cancelled.end(durables)
+        ]
+        done += [one async for one in self._bury_exhausted()]
+        for durable in durables:
+            done += [
+                _swept(
+                    "put_back", f"{durable.name} had forgotten it; it is in the queue again", one
+                )
+                for one in await self._rescue.look(durable)
+            ]
+        self.durables = durables
+        return done
+
+    async def _refuse_strays(
+        self, tier: Tier, state: StreamState, models: tuple[str, ...]
+    ) -> AsyncIterator[Swept]:
+        stream = job_stream(tier)
+        patterns = {
+            _pattern(subject) for subject in state.subjects or () if unserved(subject, models)
+        }
+        for pattern in sorted(patterns):
+            now = await self._clock.now()
+            async for one in queued(self._connection, stream, pattern):
+                cause = unserved(one.subject, models)
+                if cause is not None and now - one.written_at > PATIENCE_S:
+                    await self._finisher.refuse(one, cause)
+                    yield _swept(cause.code, str(cause), one)
+
+    async def _expire(
+        self, tier: Tier, state: StreamState, durables: list[DurableState]
+    ) -> AsyncIterator[Swept]:
+        """End jobs past their deadline; those that were delivered get a little longer."""
+        deadlines, now = self._deadlines[tier], await self._clock.now()
+        await deadlines.read(state, now=now)
+        delivered = {durable.model: durable.delivered_seq for durable in durables}
+        for sequence in deadlines.due(now=now - GRACE_QUEUED_S, limit=ROUND):
+            one = await queued_at(self._connection, job_stream(tier), sequence)
+            if one is None:
+                continue
+            model = one.subject.split(".")[2]
+            late_s = now - (deadlines.of(one) or now)
+            if sequence <= delivered.get(model, 0) and late_s < GRACE_DELIVERED_S:
+                deadlines.again(sequence, at=now - late_s + GRACE_DELIVERED_S)
+                continue
+            match await self._finisher.end(one, EXPIRED):
+                case "ended":
+                    yield _swept("expired", EXPIRED.message, one)
+                case "left":
+                    deadlines.again(sequence, at=now + AGAIN_S)
+                case "settled":
+                    pass
+
+    async def _bury_exhausted(self) -> AsyncIterator[Swept]:
+        """Give up what reached a cap of deliveries that somebody set on a durable."""
+        said = exhausted(self._connection, after=self._advisory)
+        async with aclosing(said):
+            async for self._advisory, advisory in said:
+                if advisory.stream in _STREAMS:
+                    self._exhausted.append(advisory)
+        waiting, self._exhausted = self._exhausted, []
+        for advisory in waiting:
+            one = await queued_at(self._connection, advisory.stream, advisory.stream_seq)
+            # A stream that was made anew counts from one again: older advisories are not about it.
+            if one is None or one.written_at > advisory.timestamp.timestamp():
+                continue
+            reason = (
+                f"durable {advisory.consumer} delivered it {advisory.deliveries} times, which is "
+                "the cap that was set on it, and none of them ended in a result: set max_deliver "
+                "of the durable to -1, then `fleet dead requeue`"
+            )
+            cause = JobRejected(reason, code=EXHAUSTED.code)
+            match await self._finisher.end(one, EXHAUSTED, bury=cause):
+                case "ended":
+                    yield _swept(cause.code, reason, one)
+                case "left":
+                    self._exhausted.append(advisory)
+                case "settled":
+                    pass
+
+
+async def sweep_for_ever(
+    connection: Connection,
+    *,
+    every_s: float,
+    emit: Emit = lambda _: None,
+    swept: Callable[[list[Swept]], None] = lambda _: None,
+    realtime_deadline_s: float = 300.0,
+    checkpoint_s: float = 5.0,
+) -> Never:
+    """Sweep each `every_s` seconds; `swept` hears what was done. Only cancelling ends it.
+
+    A broker that does not answer or refuses is asked again.
+    """
+    sweeper = Sweeper(
+        connection, emit=emit, realtime_deadline_s=realtime_deadline_s, checkpoint_s=checkpoint_s
+    )
+    while True:
+        try:
+            swept(await sweeper.sweep())
+        except (BrokerUnreachable, BrokerRefused) as error:
+            log.warning("the sweep failed", extra={"error": str(error)})
+        await asyncio.sleep(every_s)
+
+
+async def sweep_once(sweeper: Sweeper, *, patience_s: float) -> AsyncIterator[list[Swept]]:
+    """Sweep until nothing is left that time alone would decide, at most `patience_s` seconds."""
+    give_up = time.monotonic() + patience_s
+    yield await sweeper.sweep()
+    while sweeper.waits and time.monotonic() < give_up:
+        await asyncio.sleep(1)
+        yield await sweeper.sweep()
 
 
 def unserved(subject: str, models: tuple[str, ...]) -> JobRejected | None:
@@ -57,56 +237,6 @@ def unserved(subject: str, models: tuple[str, ...]) -> JobRejected | None:
     )
 
 
-async def sweep(connection: Connection, *, emit: Emit = lambda _: None) -> list[JobRejected]:
-    """Refuse every stray job; return the causes. Two sweeps at once do no harm.
-
-    Raises BrokerRefused, BrokerUnreachable.
-    """
-    refusals = Refusals(
-        results=ResultLog(connection), dead=DeadLetters(connection), emit=emit, node="sweep"
-    )
-    models = await served_models(connection)
-    causes: list[JobRejected] = []
-    for tier in Tier:
-        async for stray, cause in _strays(connection, tier, models):
-            await refusals.refuse(stray, cause)
-            await _remove(connection, stray)
-            causes.append(cause)
-    return causes
-
-
-async def sweep_for_ever(
-    connection: Connection,
-    *,
-    every_s: float,
-    emit: Emit = lambda _: None,
-    swept: Callable[[list[JobRejected]], None] = lambda _: None,
-) -> Never:
-    """Sweep each `every_s` seconds; `swept` hears what was refused. Only cancelling ends it.
-
-    A broker that does not answer or refuses is asked again.
-    """
-    while True:
-        try:
-            swept(await sweep(connection, emit=emit))
-        except (BrokerUnreachable, BrokerRefused) as error:
-            log.warning("the sweep failed", extra={"error": str(error)})
-        await asyncio.sleep(every_s)
-
-
-async def _strays(
-    connection: Connection, tier: Tier, models: tuple[str, ...]
-) -> AsyncIterator[tuple[Stray, JobRejected]]:
-    stream = job_stream(tier)
-    subjects = await _subjects(connection, stream)
-    patterns = {_pattern(subject) for subject in subjects if unserved(subject, models)}
-    for pattern in sorted(patterns):
-        async for stored in messages(connection, stream, pattern):
-            cause = unserved(stored.subject, models)
-            if cause is not None and time.time() - stored.written_at > PATIENCE_S:
-                yield _stray(stream, stored), cause
-
-
 def _pattern(subject: str) -> str:
     """Return a query that finds a stored subject, and perhaps others.
 
@@ -117,26 +247,5 @@ def _pattern(subject: str) -> str:
     return f"{known.rpartition('.')[0]}.>" if unknown else subject
 
 
-async def _subjects(connection: Connection, stream: str) -> list[str]:
-    """List the subjects that a stream holds messages of: a few a model and tenant."""
-    info = await connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
-    return list(info["state"].get("subjects") or {})
-
-
-def _stray(stream: str, stored: Stored) -> Stray:
-    return Stray(
-        subject=stored.subject,
-        headers=stored.headers,
-        payload=stored.payload,
-        stream=stream,
-        sequence=stored.sequence,
-        written_at=stored.written_at,
-    )
-
-
-async def _remove(connection: Connection, stray: Stray) -> None:
-    try:
-        await connection.api(f"STREAM.MSG.DELETE.{stray.stream}", {"seq": stray.sequence})
-    except ApiError as error:
-        if error.err_code != _NOT_FOUND and "no message found" not in str(error):
-            raise
+def _swept(code: str, message: str, one: Queued) -> Swept:
+    return Swept(code=code, message=message, subject=one.subject, job=one.job)

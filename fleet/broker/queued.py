@@ -1,6 +1,6 @@
 """Jobs in their queues, looked at from outside: nobody's delivery is touched by it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 import msgspec
@@ -52,7 +52,7 @@ async def state_of(connection: Connection, tier: Tier) -> StreamState:
 
 async def queued(
     connection: Connection, stream: str, subject: str, *, after: int = 0
-) -> AsyncIterator[Queued]:
+) -> AsyncGenerator[Queued]:
     """Yield the jobs on a subject (wildcards allowed) behind sequence `after`, then end."""
     async for stored in messages(connection, stream, subject, after=after):
         yield _queued(stream, stored)

@@ -1,12 +1,20 @@
-"""`fleet sweep`: refuse the jobs that no durable will ever deliver."""
+"""`fleet sweep`: give an end to the jobs that no consumer will."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from fleet.cli import options
-from fleet.errors import JobRejected
+from fleet.subjects import plain
+
+if TYPE_CHECKING:
+    from fleet.broker.durables import DurableState
+    from fleet.sweep import Swept
+
+# A job that looks stuck is watched for two ack waits before it is touched.
+PATIENCE_S = 60.0
 
 
 @click.command()
@@ -19,11 +27,16 @@ from fleet.errors import JobRejected
 )
 @options.as_json
 def command(nats: str | None, every: float | None, *, as_json: bool) -> None:
-    """Find jobs for models that nobody serves and on subjects that are none, and refuse them.
+    """End what lies in the queues and that no consumer will ever end.
 
-    Each becomes a dead letter, and an error result where its sender can be told; jobs younger than
-    two seconds are left alone. One line on stdout for each, with --json an object with `code` and
-    `message`. `fleet up` sweeps by itself.
+    Jobs for models that nobody serves and on subjects that are none are refused: a dead letter, and
+    an error result where the sender can be told. Jobs past their deadline, or cancelled, get that
+    as their result when no consumer lives to do it. Jobs that their durable gave up after a cap of
+    deliveries become dead letters; those that it forgot are put back in the queue.
+
+    One line on stdout for each, with --json an object with `code`, `message`, `subject` and `job`.
+    Sweeping once takes up to a minute if something looks stuck. Two sweeps at once do no harm, and
+    `fleet up` sweeps by itself.
     """
     options.run(_sweep(nats, every, as_json=as_json))
 
@@ -32,18 +45,57 @@ async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> N
     from fleet.broker.connection import connect  # noqa: PLC0415 - keeps --help quick
     from fleet.broker.context import find_target  # noqa: PLC0415
     from fleet.broker.eventlog import EventLog  # noqa: PLC0415
-    from fleet.sweep import sweep, sweep_for_ever  # noqa: PLC0415
+    from fleet.settings import Settings  # noqa: PLC0415
+    from fleet.sweep import Sweeper, sweep_for_ever, sweep_once  # noqa: PLC0415
 
-    def swept(causes: list[JobRejected]) -> None:
-        for cause in causes:
-            line = {"code": cause.code, "message": str(cause)}
-            click.echo(msgspec.json.encode(line) if as_json else f"{cause.code}: {cause}")
+    settings = Settings.from_env(os.environ)
+
+    def swept(done: "list[Swept]") -> None:
+        for one in done:
+            text = f"{plain(one.subject)} {one.job}: {one.code}: {one.message}"
+            click.echo(msgspec.json.encode(one) if as_json else text)
 
     async with (
         connect(find_target(nats, os.environ), name="sweep") as connection,
         EventLog(connection) as events,
     ):
-        if every_s is None:
-            swept(await sweep(connection, emit=events.emit))
-        else:
-            await sweep_for_ever(connection, every_s=every_s, emit=events.emit, swept=swept)
+        if every_s is not None:
+            await sweep_for_ever(
+                connection,
+                every_s=every_s,
+                emit=events.emit,
+                swept=swept,
+                realtime_deadline_s=settings.realtime_deadline_s,
+                checkpoint_s=settings.checkpoint_s,
+            )
+        sweeper = Sweeper(
+            connection,
+            emit=events.emit,
+            realtime_deadline_s=settings.realtime_deadline_s,
+            checkpoint_s=settings.checkpoint_s,
+        )
+        async for done in sweep_once(sweeper, patience_s=PATIENCE_S):
+            swept(done)
+        for state in sweeper.durables:
+            if text := trouble(state):
+                click.echo(text, err=True)
+
+
+def trouble(state: "DurableState") -> str | None:
+    """Say what is wrong with a durable that jobs wait for, and what helps."""
+    if not state.exists and state.stored:
+        return (
+            f"{state.name} is missing and {state.stored} jobs wait for it: "
+            f"run `fleet init --model {state.model}`"
+        )
+    if state.paused_s > 0:
+        return (
+            f"{state.name} is paused for {state.paused_s:.0f} s more, {state.pending} jobs wait: "
+            f"`nats consumer resume {state.stream} {state.name}` ends that"
+        )
+    if state.stuck:
+        return (
+            f"{state.name}: stuck {state.stuck}: stored, and neither waiting nor delivered; "
+            "`fleet sweep` puts them back"
+        )
+    return None

@@ -19,11 +19,11 @@ from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import provision
 from fleet.broker.server import serve
-from fleet.errors import JobRejected, ProcessError
+from fleet.errors import ProcessError
 from fleet.job import CapacityType
 from fleet.pool.local import LocalNode, LocalPool, Plan
 from fleet.settings import Settings
-from fleet.sweep import sweep_for_ever
+from fleet.sweep import Swept, sweep_for_ever
 
 # After that long a consumer that was told to drain is killed.
 DRAIN_WAIT_S = 40.0
@@ -178,7 +178,14 @@ async def fleet_up(
         )
         async with asyncio.TaskGroup() as group:
             sweeping = group.create_task(
-                sweep_for_ever(connection, every_s=SWEEP_S, emit=events.emit, swept=_tell)
+                sweep_for_ever(
+                    connection,
+                    every_s=SWEEP_S,
+                    emit=events.emit,
+                    swept=_tell,
+                    realtime_deadline_s=settings.realtime_deadline_s,
+                    checkpoint_s=settings.checkpoint_s,
+                )
             )
             try:
                 await _start(fleet, group, plan)
@@ -188,9 +195,9 @@ async def fleet_up(
                 sweeping.cancel()
 
 
-def _tell(causes: Sequence[JobRejected]) -> None:
-    for cause in causes:
-        log.warning("a job was swept: %s", cause)
+def _tell(swept: Sequence[Swept]) -> None:
+    for one in swept:
+        log.warning("a job was swept: %s: %s", one.code, one.message, extra={"job_id": one.job})
 
 
 async def _start(fleet: Fleet, group: asyncio.TaskGroup, plan: FleetPlan) -> None:
