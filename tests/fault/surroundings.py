@@ -64,7 +64,7 @@ async def wrong_clocks(act: Act) -> None:
 
 async def other_versions(act: Act) -> None:
     """Claims, jobs and checkpoints of a newer version, and a checkpoint that is cut off."""
-    claims = Bucket(act.connection, CLAIMS, msgspec.Raw)
+    claims = Bucket(act.connection, CLAIMS, msgspec.Raw, sealed=True)
     newer = msgspec.Raw(b'{"version": 99, "holder": {"node": "n"}, "owner": 7}')
     for job, value in (("newer", newer), ("cut", msgspec.Raw(b'{"owner": "spot-1", "writer'))):
         act.plan(job, tokens=(40, 60))
@@ -78,9 +78,7 @@ async def other_versions(act: Act) -> None:
     entry = await eventually(lambda: claims.get(key), "a checkpoint")
     # A consumer of tomorrow wrote fields that today's does not know.
     grown = msgspec.json.decode(bytes(entry.value)) | {"written_by": "2.0", "hints": {"a": [1]}}
-    await act.connection.append(
-        f"$KV.{CLAIMS}.{claim_key(act.tenant, job)}", msgspec.json.encode(grown)
-    )
+    await claims.put(key, msgspec.Raw(msgspec.json.encode(grown)))
 
 
 async def operators_hand(act: Act) -> None:

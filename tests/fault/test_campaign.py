@@ -30,13 +30,6 @@ def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield it
 
 
-@pytest.fixture
-def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Write a line to the terminal, also while output is captured."""
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    return lambda text: terminal.write_line(text) if terminal else None
-
-
 @pytest.mark.parametrize("turn", range(SEEDS))
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_no_job_is_lost_doubled_or_answered_wrongly(
