@@ -17,6 +17,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: prompt and output together. exact: greedy output does not depend on what else is
     in the batch nor on where it was cut (float32, or the scripted engine). embeds: it answers
     embeddings and nothing else; otherwise it answers chat and completions and nothing else.
+    vocabulary: token ids are below it.
     default_tokens: length of an answer whose request names none, None for what the context holds.
     """
 
@@ -25,6 +26,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     dtype: str
     context_tokens: int
+    vocabulary: int
     slots: int
     exact: bool
     embeds: bool

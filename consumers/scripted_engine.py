@@ -67,6 +67,7 @@ class ScriptedEngine:
             model=model,
             dtype="none",
             context_tokens=CONTEXT_TOKENS,
+            vocabulary=_OFFSET + 16**6,
             slots=slots,
             exact=True,
             embeds=False,

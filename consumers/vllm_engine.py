@@ -61,7 +61,6 @@ class VllmEngine:
         self._hang_s = settings.hang_s
         self._numbers = itertools.count()
         self._tokenizer = llm.get_tokenizer()
-        self._vocabulary = llm.model_config.get_vocab_size()
         self._alive_at = time.monotonic()
         self.end_token_ids = end_token_ids(llm, self._tokenizer)
         self.facts = facts_of(llm, settings, version)
@@ -69,7 +68,7 @@ class VllmEngine:
             # A tokenizer of its own, since it runs in the thread while this one decodes.
             copy.deepcopy(self._tokenizer),
             context_tokens=self.facts.context_tokens,
-            vocabulary=self._vocabulary,
+            vocabulary=self.facts.vocabulary,
             embeds=self.facts.embeds,
             template_error=TemplateError,
         )

@@ -19,6 +19,7 @@ def facts_of(llm: Any, settings: VllmSettings, version: str) -> EngineFacts:
         model=settings.served_model,
         dtype=dtype,
         context_tokens=model.max_model_len,
+        vocabulary=model.get_vocab_size(),
         slots=llm.vllm_config.scheduler_config.max_num_seqs,
         # Measured on CPUs; a GPU's kernels sum in an order that depends on the batch.
         exact=dtype == "float32" and model.quantization is None and settings.on_cpu,

@@ -37,7 +37,7 @@ class Claims:
     """Reads and guards claims; every write names the revision that it replaces."""
 
     def __init__(self, connection: Connection) -> None:
-        self._bucket = Bucket(connection, CLAIMS, Claim)
+        self._bucket = Bucket(connection, CLAIMS, Claim, sealed=True)
         self._clock = ServerClock(connection, bucket_stream(CLAIMS))
         self._warned: set[str] = set()
 
@@ -53,7 +53,7 @@ class Claims:
             cause = f"version {claim.version}"
         except CorruptRecord as error:
             claim, revision, written_at = None, error.revision, error.written_at
-            cause = "not a claim"
+            cause = str(error)
         if claim is None or claim.version != VERSION:
             claim = None
             self._warn(tenant, job, cause)

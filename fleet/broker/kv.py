@@ -1,5 +1,6 @@
 """Typed key-value buckets with compare-and-swap, on plain JetStream."""
 
+import hashlib
 import math
 from typing import Final, Generic, TypeVar
 
@@ -13,6 +14,7 @@ from fleet.topology import MARKER_TTL_S, bucket_stream, bucket_subject
 
 TTL: Final = "Nats-TTL"
 OPERATION: Final = "KV-Operation"
+SEAL: Final = "Fleet-Seal"
 _PURGE: Final = {OPERATION: "PURGE", "Nats-Rollup": "sub", TTL: f"{MARKER_TTL_S:.0f}"}
 
 T = TypeVar("T")
@@ -31,11 +33,15 @@ class Bucket(Generic[T]):
 
     Values of an equal write count as one's own, so a value that fences has to hold a token that no
     other writer uses. What is stored may be foreign: `get` raises CorruptRecord for what does not
-    decode, `entries` leaves it out and says how many in `skipped`.
+    decode, `entries` leaves it out and says how many in `skipped`. sealed: values carry a digest of
+    their bytes, and one that was changed since, or written by anybody else, counts as corrupt.
     """
 
-    def __init__(self, connection: Connection, name: str, type_: type[T]) -> None:
+    def __init__(
+        self, connection: Connection, name: str, type_: type[T], *, sealed: bool = False
+    ) -> None:
         self._connection = connection
+        self._sealed = sealed
         self._name = name
         self._stream = bucket_stream(name)
         self._decoder = msgspec.json.Decoder(type_)
@@ -62,6 +68,8 @@ class Bucket(Generic[T]):
         """
         payload = msgspec.json.encode(value)
         headers = {} if ttl_s is None else {TTL: str(max(1, math.ceil(ttl_s)))}
+        if self._sealed:
+            headers[SEAL] = seal_of(payload)
         if revision is None:
             return await self._overwrite(key, payload, headers)
         if revision == 0:
@@ -135,7 +143,7 @@ class Bucket(Generic[T]):
 
     def _entry(self, stored: Stored) -> Entry[T]:
         try:
-            value = self._decoder.decode(stored.payload)
+            value = self._value(stored)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise CorruptRecord(
                 f"{stored.subject} holds no value of ours ({error}): another version or a foreign "
@@ -144,6 +152,16 @@ class Bucket(Generic[T]):
                 written_at=stored.written_at,
             ) from error
         return Entry(value, stored.sequence, stored.written_at)
+
+    def _value(self, stored: Stored) -> T:
+        if self._sealed and stored.headers.get(SEAL) != seal_of(stored.payload):
+            raise ValueError("its seal is missing or broken")
+        return self._decoder.decode(stored.payload)
+
+
+def seal_of(payload: bytes) -> str:
+    """Digest a value: a change by accident or by hand shows; it is no protection from forgers."""
+    return hashlib.sha256(payload).hexdigest()[:32]
 
 
 def _is_marker(stored: Stored) -> bool:

@@ -1,12 +1,14 @@
 """Claims: fenced, found again, and readable whatever lies in the bucket."""
 
 import logging
+import time
 
 import msgspec
 import pytest
 
 from fleet.broker.claims import Claims, fitted
 from fleet.broker.connection import Connection
+from fleet.broker.kv import SEAL, Bucket, seal_of
 from fleet.claim import Claim, Saved
 from fleet.errors import LeaseLost
 from fleet.topology import bucket_subject
@@ -76,10 +78,12 @@ async def test_a_settled_jobs_claim_is_gone_and_may_begin_anew(claims: Claims, u
     "stored",
     [b"", b"null", b"[" * 9999, b"\xff\xfe", b'{"owner":1}', msgspec.json.encode({"version": 2})],
 )
+@pytest.mark.parametrize("sealed", [True, False])
 async def test_what_cannot_be_read_is_written_over(
-    claims: Claims, provisioned: Connection, unique: str, stored: bytes
+    claims: Claims, provisioned: Connection, unique: str, stored: bytes, sealed: bool
 ) -> None:
-    await provisioned.append(bucket_subject("claims", f"acme.{unique}"), stored)
+    seal = {SEAL: seal_of(stored)} if sealed else {}
+    await provisioned.append(bucket_subject("claims", f"acme.{unique}"), stored, headers=seal)
     held = await claims.get("acme", unique)
     assert held is not None
     assert held.claim is None
@@ -90,14 +94,52 @@ async def test_a_claim_of_a_later_version_is_not_guessed_at(
     claims: Claims, provisioned: Connection, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     later = msgspec.structs.replace(a_claim("w"), version=2)
-    payload = msgspec.json.encode(later)
-    await provisioned.append(bucket_subject("claims", f"acme.{unique}"), payload)
+    await Bucket(provisioned, "claims", Claim, sealed=True).put(f"acme.{unique}", later)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             held = await claims.get("acme", unique)
             assert held is not None
             assert held.claim is None
     assert len(caplog.records) == 1
+
+
+async def test_a_claim_that_was_edited_by_hand_is_ignored_with_a_warning(
+    claims: Claims, provisioned: Connection, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    revision = await claims.save("acme", unique, a_claim("w"), revision=0)
+    edited = msgspec.json.encode(a_claim("w", saved=(Saved(0, (7,), (666,)),)))
+    await provisioned.append(bucket_subject("claims", f"acme.{unique}"), edited)
+    with caplog.at_level(logging.WARNING):
+        held = await claims.get("acme", unique)
+    assert held is not None
+    assert (held.claim, held.revision > revision) == (None, True)
+    (record,) = caplog.records
+    assert record.__dict__["job_id"] == unique
+    assert "666" not in str(record.__dict__)
+
+
+async def test_a_claim_with_fields_of_a_later_version_is_read_without_them(
+    claims: Claims, provisioned: Connection, unique: str
+) -> None:
+    claim = a_claim("w", saved=(Saved(0, (1, 2), (3,)),))
+    grown = msgspec.to_builtins(claim) | {"hints": {"a": [1]}}
+    raw = Bucket(provisioned, "claims", msgspec.Raw, sealed=True)
+    await raw.put(f"acme.{unique}", msgspec.Raw(msgspec.json.encode(grown)))
+    held = await claims.get("acme", unique)
+    assert held is not None
+    assert held.claim == claim
+
+
+@pytest.mark.parametrize("shift_s", [3600.0, -3600.0])
+async def test_a_claims_age_does_not_depend_on_this_nodes_clock(
+    claims: Claims, unique: str, monkeypatch: pytest.MonkeyPatch, shift_s: float
+) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + shift_s)
+    await claims.save("acme", unique, a_claim("w"), revision=0)
+    held = await claims.get("acme", unique)
+    assert held is not None
+    assert 0 <= held.age_s < 5
 
 
 def test_a_claim_that_is_too_large_keeps_what_costs_most_to_repeat() -> None:

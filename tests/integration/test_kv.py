@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from fleet.broker.connection import Connection
-from fleet.broker.kv import Bucket
+from fleet.broker.kv import SEAL, Bucket, seal_of
 from fleet.errors import BrokerUnreachable, CorruptRecord, LeaseLost, UsageError
 from fleet.topology import bucket_subject
 from tests.integration.lossy import lose_answers
@@ -146,3 +146,19 @@ async def test_a_key_with_a_wildcard_reads_nobody_elses_value(
     await bucket.put(f"{unique}.a", Value("secret"))
     with pytest.raises(UsageError, match="wildcard"):
         await bucket.get(f"{unique}.*")
+
+
+async def test_a_sealed_value_that_was_changed_by_hand_is_corrupt(
+    provisioned: Connection, unique: str
+) -> None:
+    bucket, subject = Bucket(provisioned, "policy", Value, sealed=True), f"$KV.policy.{unique}"
+    await bucket.put(unique, Value("one"))
+    entry = await bucket.get(unique)
+    assert entry is not None
+    assert entry.value == Value("one")
+    whole = msgspec.json.encode(Value("one"))
+    seal = {SEAL: seal_of(whole)}
+    for payload, headers in ((whole, {}), (whole.replace(b"one", b"two"), seal), (whole[:9], seal)):
+        await provisioned.append(subject, payload, headers=headers)
+        with pytest.raises(CorruptRecord, match="seal"):
+            await bucket.get(unique)
