@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Final
@@ -10,9 +11,11 @@ import msgspec
 
 from fleet.broker.connection import Connection
 from fleet.broker.headers import headers_size
-from fleet.broker.stored import Stored, messages
-from fleet.subjects import DEAD, IDENTIFIER, NO_BATCH, dead_subject
-from fleet.wire import JOB_ID, MSG_ID
+from fleet.broker.queued import remove_at
+from fleet.broker.stored import Stored, message_at, messages
+from fleet.errors import NotFound
+from fleet.subjects import DEAD, IDENTIFIER, NO_BATCH, dead_subject, token
+from fleet.wire import JOB_ID, MSG_ID, fallback_id
 
 REASON: Final = "Fleet-Reason"
 CODE: Final = "Fleet-Code"
@@ -52,8 +55,28 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[str, ...] = ()
 
 
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter with the job that is in it.
+
+    subject, headers: the job's own, as it came. omitted: size and hash of a job too long to keep.
+    """
+
+    letter: DeadLetter
+    subject: str
+    headers: dict[str, str]
+    payload: bytes
+    omitted: str | None
+
+    @property
+    def job(self) -> str:
+        """The job's id; where it had none, its place in its stream."""
+        return self.letter.job or fallback_id(
+            self.letter.stream, int(self.letter.stream_sequence or 0)
+        )
+
+
 class DeadLetters:
-    """Writes and lists dead letters."""
+    """Writes, lists and drops dead letters."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -97,17 +120,56 @@ class DeadLetters:
         where = dead_subject(tier, model, tenant or last)
         await self._connection.append(where, payload, headers=letter)
 
-    async def list(self, *, limit: int = 100) -> list[DeadLetter]:
-        """Read the newest dead letters, oldest of them first."""
-        info = await self._connection.api(f"STREAM.INFO.{DEAD}")
-        state = msgspec.convert(info["state"], _State)
-        # Deleted letters leave holes, so we begin so much earlier.
-        after = max(0, state.last_seq - state.num_deleted - limit)
-        letters = [
-            _letter(stored)
-            async for stored in messages(self._connection, DEAD, "dead.>", after=after)
+    async def list(
+        self,
+        *,
+        limit: int = 100,
+        tenant: str | None = None,
+        model: str | None = None,
+        code: str | None = None,
+    ) -> list[DeadLetter]:
+        """Read the newest dead letters, oldest of them first; of one tenant, model or cause only.
+
+        Raises JobRejected for names that are none.
+        """
+        wanted = [
+            "*" if one is None else token(one, what=what)
+            for one, what in ((model, "model"), (tenant, "tenant"))
         ]
-        return letters[-limit:] if limit > 0 else []
+        after = 0
+        if code is None and tenant is None and model is None:
+            info = await self._connection.api(f"STREAM.INFO.{DEAD}")
+            state = msgspec.convert(info["state"], _State)
+            # Deleted letters leave holes, so we begin so much earlier.
+            after = max(0, state.last_seq - state.num_deleted - limit)
+        letters: deque[DeadLetter] = deque(maxlen=limit)
+        async for stored in messages(
+            self._connection, DEAD, ".".join(("dead.*", *wanted)), after=after
+        ):
+            letter = _letter(stored)
+            if code in {None, letter.code}:
+                letters.append(letter)
+        return [*letters]
+
+    async def open(self, sequence: int) -> Opened:
+        """Read one dead letter with all that is in it. Raises NotFound."""
+        stored = await message_at(self._connection, DEAD, sequence)
+        if stored is None:
+            raise NotFound(
+                f"there is no dead letter {sequence}: it was requeued, dropped or has expired; "
+                "`fleet dead ls` lists those that are there"
+            )
+        return Opened(
+            letter=_letter(stored),
+            subject=stored.headers.get(SUBJECT, ""),
+            headers=_headers(stored.headers.get(HEADERS, "{}")),
+            payload=stored.payload,
+            omitted=stored.headers.get(OMITTED),
+        )
+
+    async def drop(self, sequence: int) -> bool:
+        """Remove a dead letter for good; say whether it was there."""
+        return await remove_at(self._connection, DEAD, sequence)
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -139,11 +201,23 @@ def _letter(stored: Stored) -> DeadLetter:
         code=headers.get(CODE, ""),
         reason=headers.get(REASON, ""),
         stream=headers.get(STREAM, ""),
-        stream_sequence=headers.get(SEQUENCE, ""),
+        stream_sequence=_digits(headers.get(SEQUENCE, "")),
         buried_at=stored.written_at,
         size_bytes=len(stored.payload),
         history=tuple(_history(headers.get(HISTORY, "[]"))),
     )
+
+
+def _digits(text: str) -> str:
+    """Take a number over from a header that anyone may have written."""
+    return text if text.isascii() and text.isdecimal() and len(text) < 20 else ""
+
+
+def _headers(text: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
 
 
 def _history(text: str) -> Iterator[str]:

@@ -31,6 +31,8 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "up": Lazy("fleet.cli.up", "Run a broker and consumers on this machine."),
     "submit": Lazy("fleet.cli.submit", "Send one request and follow its answer."),
     "batch": Lazy("fleet.cli.batch", "Send a file of requests, watch it, collect its results."),
+    "cancel": Lazy("fleet.cli.cancel", "End one job, whether it waits or runs."),
+    "dead": Lazy("fleet.cli.dead", "Jobs that were given up: list, try again, drop."),
     "consumer": Lazy("fleet.cli.consumer", "Run one consumer: take jobs from the queue."),
     "nodes": Lazy("fleet.cli.nodes", "List the nodes that are alive."),
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
@@ -12,21 +11,9 @@ from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
 from fleet.broker.queue import Puller
 from fleet.cancel import cancel
-from fleet.job import Tier
 from fleet.sweep import Sweeper, Swept
 from tests.asking import Asker, chat, chunk, eventually
 from tests.integration.brokers import connected
-from tests.server import nats_server
-
-MODEL = "m"
-STREAMS = {tier: f"JOBS_{tier.upper()}" for tier in Tier}
-
-
-@pytest.fixture(scope="module")
-def own_url(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server of this file alone: a sweep minds everybody's jobs."""
-    with nats_server(tmp_path_factory.mktemp("nats")) as server:
-        yield server.url
 
 
 @pytest.fixture
