@@ -1,14 +1,18 @@
-"""The server's clock. Ages and leases are told by it: the clocks of nodes differ."""
+"""The server's clock. Ages, leases and deadlines are told by it: the clocks of nodes differ."""
 
+import asyncio
+import logging
 import time
 from datetime import datetime
-from typing import Final
+from typing import Final, Never
 
 from fleet.broker.connection import Connection
-from fleet.errors import BrokerRefused
+from fleet.errors import BrokerRefused, BrokerUnreachable
 
 # Clocks drift by milliseconds a minute at worst, far below what any age is compared with.
 REFRESH_S: Final = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class ServerClock:
@@ -26,12 +30,32 @@ class ServerClock:
     async def now(self) -> float:
         """Seconds since the epoch at the server, exact to half a round trip."""
         if self._looked_at is None or time.monotonic() - self._looked_at > REFRESH_S:
-            asked = time.monotonic()
-            server = await server_time(self._connection, self._stream)
-            answered = time.monotonic()
-            self._offset_s = server - (asked + answered) / 2
-            self._looked_at = answered
+            await self._look()
         return time.monotonic() + self._offset_s
+
+    def told(self) -> float:
+        """Say the same without asking, by the last look; before the first it is our own clock."""
+        return time.time() if self._looked_at is None else time.monotonic() + self._offset_s
+
+    async def look(self) -> None:
+        """Look once; if the server does not tell, what was told before stays."""
+        try:
+            await self._look()
+        except (BrokerUnreachable, BrokerRefused) as error:
+            log.warning("the server did not tell its time", extra={"error": str(error)})
+
+    async def follow(self) -> Never:
+        """Look again each minute."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self.look()
+
+    async def _look(self) -> None:
+        asked = time.monotonic()
+        server = await server_time(self._connection, self._stream)
+        answered = time.monotonic()
+        self._offset_s = server - (asked + answered) / 2
+        self._looked_at = answered
 
 
 async def server_time(connection: Connection, stream: str) -> float:
