@@ -5,6 +5,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from fleet.broker.claims import Claims
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
 from fleet.broker.log_state import LogState, fold
@@ -13,11 +14,9 @@ from fleet.broker.stored import messages
 from fleet.errors import LeaseLost, NotFound
 from fleet.subjects import (
     CANCELS,
-    CLAIMS,
     NO_BATCH,
     RESULTS,
     cancel_key,
-    claim_key,
     identifier,
     results_subject,
     token,
@@ -52,12 +51,6 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
     items: int | None
 
 
-class _Owner(msgspec.Struct, frozen=True):
-    """What matters here of a claim."""
-
-    owner: str | None = None
-
-
 async def cancel(
     connection: Connection, *, tenant: str, job: str, batch: str | None = None
 ) -> Cancelled:
@@ -83,8 +76,8 @@ async def cancel(
             )
         return _ended(tenant, job, batch, logged)
     is_new = await _mark(connection, tenant, job, found)
-    claim = await Bucket(connection, CLAIMS, _Owner).get(claim_key(tenant, job))
-    is_begun = logged.sequence or (claim is not None and claim.value.owner is not None)
+    held = await Claims(connection).get(tenant, job)
+    is_begun = logged.sequence or (held is not None and held.claim is not None)
     return Cancelled(
         tenant=tenant,
         job=job,

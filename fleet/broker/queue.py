@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
+from fleet.broker.absence import Absence
 from fleet.broker.connection import NO_RESPONDERS, Connection, Message, Subscription
 from fleet.broker.delivery import Delivery, read_delivery
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
@@ -24,8 +25,6 @@ _HEARTBEAT, _EXPIRED = "100", "408"
 _HOPELESS: Final = ("Bad Request", "Consumer is push", "Exceeded MaxRequest")
 # A request that was refused must not be followed by the next one at once.
 PAUSE_S: Final = 1.0
-# A durable is away for some seconds while its server restarts or elects a leader.
-ABSENT_S: Final = 10.0
 # So long without a delivery, and the server has no more to send at this moment.
 QUIET_S: Final = 0.02
 # How late a heartbeat may be, beyond two intervals.
@@ -54,6 +53,7 @@ class Puller:
     group, priority: of the durable's priority group; 0 is served first. expires_s: how long a
     request waits at the server; short, for a frozen process swallows what its requests attract.
     heartbeat_s: the server speaks at least so often while a request waits; at most half of it.
+    `absence` says whether the durable is missing.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Puller:
         self._ended = False
         self._lost = False
         self._not_before = 0.0
-        self._absent_since: float | None = None
+        self.absence = Absence(self._name)
         self._refusal: str | None = None
         self._stack = AsyncExitStack()
 
@@ -145,7 +145,8 @@ class Puller:
     async def next(self) -> Delivery | None:
         """Return the next delivery, or None when requests ended or were lost: ask again then.
 
-        Raises BrokerRefused when the durable is gone or forbidden.
+        A durable that is missing is asked again until it is there. Raises BrokerRefused when it is
+        forbidden, or set up so that no request of ours will ever be served.
         """
         while True:
             if (delivery := self._take()) is not None:
@@ -215,7 +216,7 @@ class Puller:
         delivery = read_delivery(self._connection, message)
         current = bool(self._lines) and self._lines[-1].inbox == inbox
         if delivery is not None:
-            self._absent_since = None
+            self.absence.end()
             if current:
                 self._book()
             self._arrived.append(delivery)
@@ -239,7 +240,7 @@ class Puller:
             return
         if message.status == _HEARTBEAT:
             request.heard_at = time.monotonic()
-            self._absent_since = None
+            self.absence.end()
             return
         del self._requests[token]
         undelivered = message.headers.get("Nats-Pending-Messages", "")
@@ -251,18 +252,14 @@ class Puller:
             self._refused(message)
 
     def _refused(self, message: Message) -> None:
-        now = time.monotonic()
-        self._not_before = now + PAUSE_S
+        self._not_before = time.monotonic() + PAUSE_S
         cause = f"{message.status} {message.description}".strip()
+        if message.status == NO_RESPONDERS or message.description == "Consumer Deleted":
+            self.absence.begin()
+            return
         log.warning("a pull was refused", extra={"durable": self._name, "cause": cause})
         if message.description.startswith(_HOPELESS):
             self._refusal = f"{self._name} takes no pulls of ours ({cause}): run `fleet doctor`"
-        elif message.description == "Consumer Deleted":
-            self._refusal = f"{self._name} was deleted: run `fleet init`, then start again"
-        elif message.status == NO_RESPONDERS:
-            self._absent_since = self._absent_since or now
-            if now - self._absent_since > ABSENT_S:
-                self._refusal = f"{self._name} does not exist: run `fleet init`, then start again"
 
     def _forget_silent(self) -> None:
         """Drop requests whose heartbeat is overdue; if that leaves none, all was lost."""

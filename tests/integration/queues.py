@@ -30,9 +30,23 @@ async def work_queue(
             "retention": "workqueue",
         },
     )
+    await make_durable(
+        connection, queue.stream, queue.durable, ack_wait_s=ack_wait_s, max_waiting=max_waiting
+    )
+    return queue
+
+
+async def make_durable(
+    connection: Connection,
+    stream: str,
+    durable: str,
+    *,
+    ack_wait_s: float = 30,
+    max_waiting: int = 512,
+) -> None:
     config = {
-        "name": queue.durable,
-        "durable_name": queue.durable,
+        "name": durable,
+        "durable_name": durable,
         "ack_policy": "explicit",
         "deliver_policy": "all",
         "replay_policy": "instant",
@@ -42,10 +56,9 @@ async def work_queue(
         "priority_policy": "prioritized",
     }
     await connection.api(
-        f"CONSUMER.CREATE.{queue.stream}.{queue.durable}",
-        {"stream_name": queue.stream, "action": "create", "config": config},
+        f"CONSUMER.CREATE.{stream}.{durable}",
+        {"stream_name": stream, "action": "create", "config": config},
     )
-    return queue
 
 
 def puller(connection: Connection, queue: WorkQueue, *, priority: int = 0) -> Puller:

@@ -15,6 +15,7 @@ from tests.integration.brokers import connected
 from tests.integration.queues import (
     WAIT_S,
     WorkQueue,
+    make_durable,
     puller,
     stored,
     take,
@@ -157,26 +158,22 @@ async def test_a_cancelled_wait_loses_no_delivery(connection: Connection, queue:
             assert waiting.result() is not None
 
 
-async def test_a_durable_that_is_deleted_is_told_with_the_remedy(
-    connection: Connection, queue: WorkQueue
+async def test_a_durable_that_is_deleted_is_missed_until_it_is_made_again(
+    connection: Connection, queue: WorkQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with puller(connection, queue) as pulls:
         await pulls.ask(1)
         await waiting(connection, queue, 1)
         await connection.api(f"CONSUMER.DELETE.{queue.stream}.{queue.durable}")
-        with pytest.raises(BrokerRefused, match=r"was deleted.*fleet init"):
-            await pulls.next()
-        with pytest.raises(BrokerRefused):
+        await connection.append(queue.subject, b"kept")
+        for _ in range(3):
+            assert await pulls.next() is None
+            assert pulls.absence
             await pulls.ask(1)
-
-
-async def test_a_durable_that_stays_away_is_told_with_the_remedy(
-    connection: Connection, queue: WorkQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fleet.broker.queue.ABSENT_S", 0.5)
-    async with Puller(connection, stream=queue.stream, durable="nobody") as pulls:
-        with pytest.raises(BrokerRefused, match=r"durable nobody.*does not exist.*fleet init"):
-            await take(pulls)
+        assert [one for one in caplog.messages if "fleet init" in one][1:] == []
+        await make_durable(connection, queue.stream, queue.durable)
+        assert (await take(pulls)).payload == b"kept"
+        assert not pulls.absence
 
 
 async def test_a_durable_without_our_group_is_told_with_the_remedy(
