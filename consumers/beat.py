@@ -19,12 +19,14 @@ USAGE_S = 5.0
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What is in hand."""
+    """What is in hand, and for how long. leaves_in_s: None where nobody gave notice."""
 
     state: NodeState
     jobs: int
     items: int
     slots: int
+    notice: str = ""
+    leaves_in_s: float | None = None
 
 
 class Heart:
@@ -91,4 +93,6 @@ class Heart:
             tokens_generated=self._totals.tokens_generated,
             items_done=self._totals.items_done,
             price_usd_per_hour=me.price_usd_per_hour,
+            notice=load.notice,
+            leaves_at=None if load.leaves_in_s is None else time.time() + load.leaves_in_s,
         )

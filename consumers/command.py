@@ -114,10 +114,14 @@ def start_engine(model: str, options: dict[str, Any]) -> AbstractAsyncContextMan
 
 @asynccontextmanager
 async def _scripted(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
+    from consumers import mishaps  # noqa: PLC0415
     from consumers.scripted_engine import ScriptedEngine  # noqa: PLC0415
 
     yield ScriptedEngine(
-        model=model, tokens_per_s=options["token_rate"], slots=options["slots"] or 32
+        model=model,
+        tokens_per_s=options["token_rate"],
+        slots=options["slots"] or 32,
+        pitfalls=mishaps.parse(os.environ),
     )
 
 

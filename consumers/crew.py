@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from consumers.attempt import Attempts
 from consumers.drain import Drain
 from consumers.engine import Engine
 from consumers.feed import Feed
 from consumers.flags import Cancellations, Fallback
+from consumers.gate import Gate
+from consumers.halt import Halt
 from consumers.identity import Identity
 from consumers.intake import Intake, Room
 from consumers.keeper import Keeper
@@ -18,6 +22,7 @@ from consumers.posture import Intent, intents
 from consumers.refuse import Refuser
 from consumers.runner import Runner
 from consumers.serve import Server
+from consumers.settler import Settler
 from fleet.broker.claims import Claims
 from fleet.broker.connection import Connection
 from fleet.broker.dead import DeadLetters
@@ -27,11 +32,16 @@ from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenStream
 from fleet.errors import EngineDead
 from fleet.events import Emit
+from fleet.faults import NONE, Faults
+from fleet.job import Tier
 from fleet.refusal import Refusals
 from fleet.settings import Settings
 from fleet.subjects import PRIORITY_GROUP, durable, job_stream
 
 WATCH_S = 1.0
+# While it drains: how often it looks whether anything runs, and how long before the end it leaves.
+LOOK_S = 0.1
+LEAVE_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +55,7 @@ class Ground:
     totals: Totals
     drain: Drain
     emit: Emit
+    faults: Faults = NONE
 
 
 class Crew:
@@ -56,7 +67,9 @@ class Crew:
         self._fallback = Fallback(ground.connection, ground.me.model)
         self._refuser = _refuser(ground)
         self._cancellations = Cancellations(ground.connection)
-        self._runner = _runner(ground, engine, lease, self._refuser, self._cancellations)
+        self._halt = Halt()
+        self._gate = Gate()
+        self._runner = self._build(lease)
         wanted = intents(ground.me.capacity_type, engine.facts.slots)
         self._rooms = {intent: Room(intent.slots, job_items=intent.job_items) for intent in wanted}
 
@@ -80,12 +93,43 @@ class Crew:
             if any(intent.fallback for intent in self._rooms):
                 tasks.append(beside.create_task(self._fallback.follow()))
             # Jobs in the outer group: they go on when the last pull has ended.
-            async with asyncio.TaskGroup() as jobs, asyncio.TaskGroup() as pulls:
-                for intent, room in self._rooms.items():
-                    pulls.create_task(self._intake(intent, room).work(jobs))
+            async with asyncio.TaskGroup() as jobs:
                 ready()
+                while True:
+                    async with asyncio.TaskGroup() as pulls:
+                        for intent, room in self._rooms.items():
+                            pulls.create_task(self._intake(intent, room).work(jobs, self._stopped))
+                    if not await self._called_back():
+                        break
             for task in tasks:
                 task.cancel()
+        if self._halt.error is not None:
+            raise self._halt.error
+
+    async def _stopped(self) -> None:
+        """Wait until no more is to be pulled."""
+        drain, halt, news = self._ground.drain, self._halt, asyncio.Event()
+        with drain.wakes(news), halt.wakes(news):
+            while not (drain.begun.is_set() or halt.begun.is_set()):
+                await news.wait()
+                news.clear()
+
+    async def _called_back(self) -> bool:
+        """Wait, with nothing pulled, until the node is to go; True when it stays after all.
+
+        Told to go by its operator, it goes as soon as nothing runs. Told by a cloud, it stays until
+        the end, which may yet be called off.
+        """
+        drain, halt, news = self._ground.drain, self._halt, asyncio.Event()
+        with drain.wakes(news), halt.wakes(news):
+            while drain.begun.is_set() and not halt.begun.is_set():
+                if drain.left_s <= LEAVE_S or (drain.is_final and self.jobs == 0):
+                    return False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(LOOK_S, drain.left_s - LEAVE_S)):
+                        await news.wait()
+                news.clear()
+        return not halt.begun.is_set()
 
     def _intake(self, intent: Intent, room: Room) -> Intake:
         return Intake(
@@ -99,16 +143,79 @@ class Crew:
             room=room,
             runner=self._runner,
             refuser=self._refuser,
-            drain=self._ground.drain,
-            allowed=(lambda: self._fallback.on) if intent.fallback else (lambda: True),
+            allowed=lambda: self._may_pull(intent),
+        )
+
+    def _may_pull(self, intent: Intent) -> bool:
+        """Say whether more of it is wanted now; a batch is what a node that may go soon avoids."""
+        long_work = intent.tier is Tier.BATCH
+        return not (
+            self._gate.closed
+            or (intent.fallback and not self._fallback.on)
+            or (long_work and not self._ground.drain.takes_long_work)
+        )
+
+    def _build(self, lease: LeaseKeeper) -> Runner:
+        ground, settings, halt = self._ground, self._ground.settings, self._halt
+        results, claims = ResultLog(ground.connection), Claims(ground.connection)
+        keeper = Keeper(
+            me=ground.me,
+            settings=settings,
+            results=results,
+            claims=claims,
+            drain=ground.drain,
+            halt=halt,
+            is_cancelled=self._cancellations,
+            totals=ground.totals,
+            faults=ground.faults,
+        )
+        settler = Settler(
+            me=ground.me,
+            keeper=keeper,
+            refuser=self._refuser,
+            halt=halt,
+            emit=ground.emit,
+            faults=ground.faults,
+        )
+        attempts = Attempts(
+            server=Server(
+                engine=self._engine,
+                me=ground.me,
+                clock=ShareClock(),
+                totals=ground.totals,
+                feed=Feed(TokenStream(ground.connection), node=ground.me.node),
+            ),
+            keeper=keeper,
+            settler=settler,
+            is_cancelled=self._cancellations,
+            halt=halt,
+            gate=self._gate,
+            realtime_deadline_s=settings.realtime_deadline_s,
+        )
+        return Runner(
+            me=ground.me,
+            checkpoint_s=settings.checkpoint_s,
+            results=results,
+            claims=claims,
+            nodes=ground.nodes,
+            refuser=self._refuser,
+            attempts=attempts,
+            settler=settler,
+            lease=lease,
+            halt=halt,
+            gate=self._gate,
+            emit=ground.emit,
+            faults=ground.faults,
         )
 
     async def _watch_engine(self) -> None:
-        """End the process when its engine shows no life: its jobs go elsewhere by then."""
+        """Hand everything over when the engine shows no life: an idle one may be dead, too."""
         while True:
             silent_s = time.monotonic() - self._engine.alive_at
             if silent_s > self._ground.settings.alive_s:
-                raise EngineDead(f"the engine gave no sign of life for {silent_s:.0f} s")
+                self._halt.begin(
+                    EngineDead(f"the engine gave no sign of life for {silent_s:.0f} s")
+                )
             await asyncio.sleep(WATCH_S)
 
 
@@ -122,41 +229,4 @@ def _refuser(ground: Ground) -> Refuser:
             capacity_type=ground.me.capacity_type,
             zone=ground.me.zone,
         )
-    )
-
-
-def _runner(
-    ground: Ground,
-    engine: Engine,
-    lease: LeaseKeeper,
-    refuser: Refuser,
-    is_cancelled: Cancellations,
-) -> Runner:
-    results, claims = ResultLog(ground.connection), Claims(ground.connection)
-    return Runner(
-        me=ground.me,
-        settings=ground.settings,
-        server=Server(
-            engine=engine,
-            me=ground.me,
-            clock=ShareClock(),
-            totals=ground.totals,
-            feed=Feed(TokenStream(ground.connection).publish),
-        ),
-        results=results,
-        claims=claims,
-        nodes=ground.nodes,
-        refuser=refuser,
-        keeper=Keeper(
-            me=ground.me,
-            settings=ground.settings,
-            results=results,
-            claims=claims,
-            drain=ground.drain,
-            is_cancelled=is_cancelled,
-            totals=ground.totals,
-        ),
-        lease=lease,
-        is_cancelled=is_cancelled,
-        emit=ground.emit,
     )

@@ -20,6 +20,7 @@ class Drain:
         self.withdrawn = asyncio.Event()
         self.cause = ""
         self.takes_long_work = True
+        self._signalled = False
         self._grace_s = grace_s
         self._reserve_s = reserve_s
         self._deadline = float("inf")
@@ -46,6 +47,11 @@ class Drain:
             self._sleepers.discard(sleeper)
 
     @property
+    def is_final(self) -> bool:
+        """Whether an operator said go: nobody needs to wait for the end of the time left."""
+        return self.cause in {"signal", "command"}
+
+    @property
     def left_s(self) -> float:
         """Seconds until the node vanishes; infinite while nobody gave notice."""
         return self._deadline - time.monotonic()
@@ -69,6 +75,7 @@ class Drain:
         else:
             deadline = now + self._grace_s
         changed = not self.begun.is_set() or deadline < self._deadline
+        self._signalled = self._signalled or notice.source == "signal"
         self._deadline = min(self._deadline, deadline)
         self.cause = self.cause or notice.source
         self.withdrawn.clear()
@@ -76,6 +83,8 @@ class Drain:
         return changed
 
     def _withdraw(self) -> bool:
+        if self._signalled:  # Whoever sends SIGTERM goes on to SIGKILL, whatever a cloud says.
+            return False
         changed = self.begun.is_set() or not self.takes_long_work
         self.begun.clear()
         self.withdrawn.set()

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from consumers.drain import Drain
 from consumers.refuse import Refuser, receive
 from consumers.runner import Runner
 from fleet.broker.queue import Delivery, Puller
@@ -92,21 +91,19 @@ class Intake:
         room: Room,
         runner: Runner,
         refuser: Refuser,
-        drain: Drain,
         allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._puller = puller
         self._room = room
         self._runner = runner
         self._refuser = refuser
-        self._drain = drain
         self._allowed = allowed
 
-    async def work(self, group: asyncio.TaskGroup) -> None:
-        """Pull until the drain begins, then give back what was pulled and not begun."""
+    async def work(self, group: asyncio.TaskGroup, stopped: Callable[[], Awaitable[None]]) -> None:
+        """Pull until `stopped` returns, then give back what was pulled and not begun."""
         async with self._puller, asyncio.TaskGroup() as pulling:
             task = pulling.create_task(self._pull(group))
-            await self._drain.begun.wait()
+            await stopped()
             task.cancel()
         for delivery in await self._puller.stop():
             await delivery.nak()

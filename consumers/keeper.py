@@ -8,14 +8,26 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from consumers.drain import Drain
+from consumers.drain_plan import plan
+from consumers.halt import Halt
 from consumers.identity import Identity
 from consumers.meter import Totals
-from consumers.outcome import CANCELLED, EXPIRED, Complete, Ended, Interrupted, Lost, Outcome
+from consumers.outcome import (
+    CANCELLED,
+    EXPIRED,
+    Complete,
+    Ended,
+    Failed,
+    Interrupted,
+    Lost,
+    Outcome,
+)
 from consumers.work import Work
 from fleet.broker.claims import Held
 from fleet.broker.results import LogState
 from fleet.claim import Claim
 from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
+from fleet.faults import NONE, Faults
 from fleet.job import Job, ResultLine
 from fleet.settings import Settings
 
@@ -89,39 +101,47 @@ class Keeper:
         results: Log,
         claims: ClaimStore,
         drain: Drain,
+        halt: Halt,
         is_cancelled: IsCancelled,
         totals: Totals,
+        faults: Faults = NONE,
     ) -> None:
         self._me = me
         self._settings = settings
         self._results = results
         self._claims = claims
         self._drain = drain
+        self._halt = halt
         self._is_cancelled = is_cancelled
         self._totals = totals
+        self._faults = faults
+
+    @property
+    def drains(self) -> bool:
+        """Whether a notice came, so that nothing new is begun."""
+        return self._drain.begun.is_set()
 
     async def keep(self, work: Work, *, deadline: float | None) -> Outcome:
         """Save as the job goes along; return when it is complete or must not go on."""
-        with self._drain.wakes(work.changed), self._is_cancelled.wakes(work.changed):
+        with (
+            self._drain.wakes(work.changed),
+            self._halt.wakes(work.changed),
+            self._is_cancelled.wakes(work.changed),
+        ):
             return await self._keep(work, deadline)
 
     async def _keep(self, work: Work, deadline: float | None) -> Outcome:
         save_at = time.monotonic() + self._settings.checkpoint_s
         while True:
             await self._next(work, save_at, deadline)
-            if work.complete:
-                return Complete()
-            if self._drain.left_s <= 0:
-                return Interrupted()
-            if deadline is not None and time.time() >= deadline:
-                return Ended(EXPIRED)
-            if await self._is_cancelled(work.job):
-                return Ended(CANCELLED)
+            if (outcome := await self._outcome(work, deadline)) is not None:
+                return outcome
             try:
-                if time.monotonic() >= save_at:
+                if time.monotonic() >= save_at or work.waits_for_mark:
                     save_at = time.monotonic() + self._settings.checkpoint_s
                     await self._append(work)
                     await self._save(work, owner=self._me.node)
+                    work.marked()
                 elif len(work.pending) >= self._settings.checkpoint_items:
                     await self._append(work)
             except LeaseLost as error:
@@ -129,6 +149,28 @@ class Keeper:
             except (BrokerUnreachable, BrokerRefused) as error:
                 log.warning("checkpoint failed", extra={"job": work.job.id, "error": str(error)})
                 save_at = time.monotonic() + RETRY_S
+                if work.waits_for_mark:
+                    await asyncio.sleep(RETRY_S)
+
+    async def _outcome(self, work: Work, deadline: float | None) -> Outcome | None:
+        """Look for a reason not to go on."""
+        if work.complete:
+            return Complete()
+        if self._halt.begun.is_set() or self._must_go(work):
+            return Interrupted()
+        if work.failed is not None:
+            return Failed(work.failed)
+        if deadline is not None and time.time() >= deadline:
+            return Ended(EXPIRED)
+        if await self._is_cancelled(work.job):
+            return Ended(CANCELLED)
+        return None
+
+    def _must_go(self, work: Work) -> bool:
+        if not self._drain.begun.is_set():
+            return False
+        paces = [run.pace for run in work.open]
+        return not plan(paces, save_in_s=self._drain.save_in_s).worth_it
 
     async def settle(self, work: Work) -> None:
         """Write what is pending, however long the broker takes. Raises LeaseLost.
@@ -146,8 +188,10 @@ class Keeper:
 
     async def release(self, work: Work) -> None:
         """Save everything and own nothing. Raises LeaseLost, BrokerUnreachable, BrokerRefused."""
+        self._faults.at("release.before")
         await self._append(work)
         await self._save(work, owner=None)
+        self._faults.at("release.after")
 
     async def forget(self, work: Work) -> None:
         """Drop the claim of a settled job; its log is what counts from here on."""
@@ -156,10 +200,10 @@ class Keeper:
 
     async def _next(self, work: Work, save_at: float, deadline: float | None) -> None:
         """Wait until something may have to be done."""
-        waits = [save_at - time.monotonic(), self._drain.left_s]
+        waits = [save_at - time.monotonic(), self._drain.save_in_s]
         if deadline is not None:
             waits.append(deadline - time.time())
-        if min(waits) > 0 and not work.complete:
+        if min(waits) > 0 and not (work.complete or work.waits_for_mark):
             try:
                 async with asyncio.timeout(min(waits)):
                     await work.changed.wait()
@@ -170,12 +214,16 @@ class Keeper:
     async def _append(self, work: Work) -> None:
         """Write the lines that are pending now; those that finish meanwhile stay pending."""
         items = {line.fleet.item for line in work.pending}
+        if items:
+            self._faults.at("generate.after")
+            self._faults.at("append.before")
         while items:
             done, work.last = await self._append_once(work, items)
             items -= done
             lines = work.written(done)
             complete = work.complete and not work.pending
             self._totals.written(work.job, lines, complete=complete)
+            self._faults.at("append.after")
 
     async def _append_once(self, work: Work, items: set[int]) -> tuple[frozenset[int], int]:
         """Return which of the items' lines are in the log now, and its last sequence."""
@@ -199,6 +247,7 @@ class Keeper:
 
     async def _save(self, work: Work, *, owner: str | None) -> None:
         job, claim = work.job, work.next_claim(owner=owner)
+        self._faults.at("checkpoint.before")
         try:
             revision = await self._claims.save(job.tenant, job.id, claim, revision=work.revision)
         except LeaseLost:
@@ -207,3 +256,4 @@ class Keeper:
                 raise
             revision = await self._claims.save(job.tenant, job.id, claim, revision=held.revision)
         work.revision, work.claim = revision, claim
+        self._faults.at("checkpoint.after")

@@ -9,10 +9,11 @@ from fleet.job import WireError
 
 __all__ = [
     "CANCELLED",
+    "CONDEMNED",
     "EXPIRED",
-    "SUSPECTED",
     "Complete",
     "Ended",
+    "Failed",
     "Interrupted",
     "Lost",
     "Outcome",
@@ -24,11 +25,17 @@ class Complete(msgspec.Struct, frozen=True):
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """This node is about to vanish: save and hand over."""
+    """This node or its engine is gone, or about to go: save and hand over."""
 
 
 class Ended(msgspec.Struct, frozen=True):
     """The rest of the job is not to be worked on: its open items get this error."""
+
+    error: WireError
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Every item that is left failed, in a way that may pass: try again later."""
 
     error: WireError
 
@@ -39,9 +46,9 @@ class Lost(msgspec.Struct, frozen=True):
     reason: str
 
 
-Outcome: TypeAlias = Complete | Interrupted | Ended | Lost
-SUSPECTED = WireError(
+Outcome: TypeAlias = Complete | Interrupted | Ended | Failed | Lost
+CONDEMNED = WireError(
     code="crashed_consumers",
-    message="consumers that held this job died several times in a row without progress: the job "
-    "may be what kills them; send its items one by one to find the one that does",
+    message="consumers died again and again while they ran this item and nothing else: it may be "
+    "what kills them; send it again only if their logs name another cause",
 )

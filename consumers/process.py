@@ -14,21 +14,37 @@ from consumers.crew import Crew, Ground
 from consumers.drain import Drain
 from consumers.engine import Engine
 from consumers.identity import Identity
+from consumers.interruption.follow import follow
 from consumers.lease import Connect, LeaseKeeper
 from consumers.meter import Totals
+from consumers.orders import notice_of
+from consumers.restarts import Restarts
 from fleet import log as log_sink
+from fleet.broker import control
 from fleet.broker.connection import connect
 from fleet.broker.context import Target
 from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
-from fleet.events import AnyEvent, NodeDraining, NodeReady, NodeStarted, NodeStopped
+from fleet.control import Heard, Order
+from fleet.errors import EngineDead
+from fleet.events import (
+    AnyEvent,
+    EngineLost,
+    NodeDraining,
+    NodeHinted,
+    NodeReady,
+    NodeResumed,
+    NodeStarted,
+    NodeStopped,
+)
+from fleet.faults import Faults
 from fleet.job import CapacityType
 from fleet.node import NodeState
 from fleet.notice import Notice
 from fleet.settings import Settings
 
 StartEngine = Callable[[], AbstractAsyncContextManager[Engine]]
-NOTICES: Final = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # A spot node hands over at once; on-demand ends by an operator's will and has time.
 GRACE_S: Final = {"spot": 0.0, "on-demand": 25.0}
 
@@ -70,8 +86,9 @@ async def consume(
             connection=connection,
             nodes=Nodes(connection),
             totals=Totals(),
-            drain=Drain(grace_s=grace_s),
+            drain=Drain(grace_s=grace_s, reserve_s=settings.drain_reserve_s),
             emit=emit,
+            faults=Faults(os.environ),
         )
         # A connection of its own: the lease must live while this event loop is busy.
         await _Life(ground, lambda: connect(target, name=f"{me.node}-lease")).live(start_engine)
@@ -83,13 +100,13 @@ class _Life:
     def __init__(self, ground: Ground, connect_lease: Connect) -> None:
         self._ground = ground
         self._connect_lease = connect_lease
-        self._state: NodeState = "loading"
+        self._ready = False
         self._crew: Crew | None = None
         self._slots = 0
 
     async def live(self, start_engine: StartEngine) -> None:
-        me, emit = self._ground.me, self._ground.emit
-        emit(
+        ground, me = self._ground, self._ground.me
+        ground.emit(
             NodeStarted(
                 at=time.time(),
                 node=me.node,
@@ -101,23 +118,27 @@ class _Life:
             )
         )
         heart = self._heart()
-        with self._notices():
+        with self._signals():
             async with asyncio.TaskGroup() as beside:
                 tasks = [
-                    beside.create_task(self._ground.connection.closed()),
+                    beside.create_task(ground.connection.closed()),
                     beside.create_task(heart.beat_for_ever()),
+                    beside.create_task(control.serve(ground.connection, me.node, self._obey)),
+                    beside.create_task(
+                        follow(self._hear, cloud=ground.settings.cloud, env=os.environ)
+                    ),
                 ]
                 await self._work_until_drained(start_engine)
                 for task in tasks:
                     task.cancel()
         heart.tell_usage()
-        await self._ground.nodes.forget(me.node)
-        emit(
+        await ground.nodes.forget(me.node)
+        ground.emit(
             NodeStopped(
                 at=time.time(),
                 node=me.node,
-                cause=self._ground.drain.cause,
-                tokens_generated=self._ground.totals.tokens_generated,
+                cause=ground.drain.cause,
+                tokens_generated=ground.totals.tokens_generated,
             )
         )
 
@@ -125,13 +146,43 @@ class _Life:
         """Load and work. A notice while the engine loads ends that: there is nothing to drain."""
         async with asyncio.TaskGroup() as group:
             working = group.create_task(self._work(start_engine))
-            noticed = group.create_task(self._ground.drain.begun.wait())
-            await asyncio.wait({working, noticed}, return_when=asyncio.FIRST_COMPLETED)
-            if self._crew is None:
-                working.cancel()
-            noticed.cancel()
+            while not working.done():
+                noticed = group.create_task(self._ground.drain.begun.wait())
+                await asyncio.wait({working, noticed}, return_when=asyncio.FIRST_COMPLETED)
+                noticed.cancel()
+                if self._crew is None:
+                    working.cancel()
+                    break
+                # Wait until it is called off, if ever, and then for the next one.
+                called_off = group.create_task(self._ground.drain.withdrawn.wait())
+                await asyncio.wait({working, called_off}, return_when=asyncio.FIRST_COMPLETED)
+                called_off.cancel()
 
     async def _work(self, start_engine: StartEngine) -> None:
+        """Work with one engine after another: one that died under way gets a successor.
+
+        Raises EngineDead when the first does not come up, or too many die in a row.
+        """
+        restarts = Restarts()
+        while True:
+            try:
+                await self._work_with_one(start_engine)
+            except EngineDead as error:
+                was_ready, self._ready, self._crew = self._ready, False, None
+                again = was_ready and restarts.allowed(time.monotonic())
+                self._ground.emit(
+                    EngineLost(
+                        at=time.time(), node=self._ground.me.node, reason=str(error), restarts=again
+                    )
+                )
+                if self._ground.drain.begun.is_set():
+                    return
+                if not again:
+                    raise
+            else:
+                return
+
+    async def _work_with_one(self, start_engine: StartEngine) -> None:
         began, settings = time.monotonic(), self._ground.settings
         async with start_engine() as engine:
             self._slots = engine.facts.slots
@@ -142,38 +193,59 @@ class _Life:
                 alive_s=settings.alive_s,
             ) as lease:
                 self._crew = Crew(self._ground, engine, lease)
-                await self._crew.work(lambda: self._ready(time.monotonic() - began))
+                await self._crew.work(lambda: self._is_ready(time.monotonic() - began))
 
-    def _ready(self, load_s: float) -> None:
-        if self._state == "loading":
-            self._state = "ready"
+    def _is_ready(self, load_s: float) -> None:
+        self._ready = True
         self._ground.emit(NodeReady(at=time.time(), node=self._ground.me.node, load_s=load_s))
 
     @contextmanager
-    def _notices(self) -> Iterator[None]:
-        """Turn SIGTERM and SIGINT into a drain; the second of them hastens it."""
+    def _signals(self) -> Iterator[None]:
+        """Turn SIGTERM and SIGINT into notices; the second of them hastens the drain."""
         loop = asyncio.get_running_loop()
-        for number in NOTICES:
-            loop.add_signal_handler(number, self._notice, number.name)
+        for number in SIGNALS:
+            notice = Notice(kind="terminate", source="signal", detail=number.name)
+            loop.add_signal_handler(number, self._hear, notice)
         try:
             yield
         finally:
-            for number in NOTICES:
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
-    def _notice(self, cause: str) -> None:
-        drain = self._ground.drain
-        self._state = "draining"
-        drain.hear(Notice(kind="terminate", source="signal", detail=cause))
-        self._ground.emit(
-            NodeDraining(
-                at=time.time(),
-                node=self._ground.me.node,
-                cause=cause,
-                left_s=max(0.0, drain.left_s),
-                jobs=self._crew.jobs if self._crew else 0,
-            )
+    def _obey(self, order: Order) -> Heard:
+        """Do what an operator says, and tell how things stand then."""
+        changed = self._hear(notice_of(order, time.monotonic()))
+        drain, load = self._ground.drain, self._load()
+        return Heard(
+            node=self._ground.me.node,
+            pid=self._ground.me.pid,
+            state=load.state,
+            changed=changed,
+            jobs=load.jobs,
+            items=load.items,
+            left_s=max(0.0, drain.left_s) if drain.begun.is_set() else None,
         )
+
+    def _hear(self, notice: Notice) -> bool:
+        """Take a notice in, from whoever it comes, and say once what it changed."""
+        drain, at, node = self._ground.drain, time.time(), self._ground.me.node
+        if not drain.hear(notice):
+            return False
+        match notice.kind:
+            case "rebalance":
+                event: AnyEvent = NodeHinted(at=at, node=node, source=notice.source)
+            case "withdrawn":
+                event = NodeResumed(at=at, node=node, source=notice.source)
+            case _:
+                event = NodeDraining(
+                    at=at,
+                    node=node,
+                    cause=notice.detail if notice.source == "signal" else notice.source,
+                    left_s=max(0.0, drain.left_s),
+                    jobs=self._crew.jobs if self._crew else 0,
+                )
+        self._ground.emit(event)
+        return True
 
     def _heart(self) -> Heart:
         ground = self._ground
@@ -188,10 +260,18 @@ class _Life:
         )
 
     def _load(self) -> Load:
-        crew = self._crew
+        crew, drain = self._crew, self._ground.drain
+        jobs = crew.jobs if crew else 0
         return Load(
-            state=self._state,
-            jobs=crew.jobs if crew else 0,
+            state=self._state(jobs),
+            jobs=jobs,
             items=crew.items if crew else 0,
             slots=self._slots,
+            notice=drain.cause or ("" if drain.takes_long_work else "rebalance"),
+            leaves_in_s=drain.left_s if drain.begun.is_set() else None,
         )
+
+    def _state(self, jobs: int) -> NodeState:
+        if self._ground.drain.begun.is_set():
+            return "draining" if jobs else "drained"
+        return "ready" if self._ready else "loading"

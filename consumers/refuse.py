@@ -1,6 +1,9 @@
 """Deliveries that are no jobs."""
 
+from datetime import UTC, datetime
+
 from fleet.broker.queue import Delivery
+from fleet.claim import Claim, Past
 from fleet.errors import JobRejected
 from fleet.job import Job
 from fleet.refusal import Refusals
@@ -31,6 +34,13 @@ class Refuser:
         await self._refusals.refuse(delivery, cause)
         await delivery.term(cause.code)
 
+    async def bury(
+        self, delivery: Delivery, job: Job, cause: JobRejected, claim: Claim | None
+    ) -> None:
+        """Keep a copy of a job of which nothing worked, with its history; settling it is ours."""
+        history = [_line(past) for past in claim.history] if claim else []
+        await self._refusals.bury(delivery, cause, tenant=job.tenant, job=job.id, history=history)
+
     async def conflict(self, delivery: Delivery, job: Job) -> None:
         """Bury a job whose id belongs to a job with other content, which is not touched."""
         cause = JobRejected(
@@ -40,3 +50,8 @@ class Refuser:
         )
         await self._refusals.bury(delivery, cause, tenant=job.tenant, job=job.id)
         await delivery.term(cause.code)
+
+
+def _line(past: Past) -> str:
+    when = datetime.fromtimestamp(past.at, UTC).isoformat(timespec="seconds")
+    return f"{when} {past.how.replace('_', ' ')} {past.node}".rstrip()

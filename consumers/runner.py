@@ -1,46 +1,33 @@
 """One delivery, from decoding to settlement: claim, generate, checkpoint, append, ack."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from consumers.attempt import Attempts
+from consumers.gate import Gate
+from consumers.halt import Halt
 from consumers.identity import Identity
-from consumers.keeper import IsCancelled, Keeper
 from consumers.lease import Lease, LeaseKeeper
-from consumers.outcome import (
-    CANCELLED,
-    EXPIRED,
-    SUSPECTED,
-    Complete,
-    Ended,
-    Interrupted,
-    Lost,
-    Outcome,
-)
 from consumers.refuse import Refuser
-from consumers.serve import Server
+from consumers.settler import Settler
 from consumers.work import Work, progress
 from fleet.broker.claims import Claims
 from fleet.broker.nodes import Nodes
 from fleet.broker.queue import Delivery
 from fleet.broker.results import LogState, ResultLog
-from fleet.claim import (
-    SUSPECTS_MAX,
-    Claim,
-    Conflict,
-    Done,
-    GiveBack,
-    Start,
-    TakeOver,
-    decide,
-    take_over,
-)
-from fleet.errors import BrokerRefused, BrokerUnreachable, EngineDead, LeaseLost
-from fleet.events import Emit, JobLost, JobReleased, JobTakenOver
+from fleet.claim import Claim, Conflict, Done, GiveBack, Start, TakeOver, decide, take_over
+from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
+from fleet.events import Emit, JobLost, JobTakenOver
+from fleet.faults import NONE, Faults
 from fleet.job import Job, Tier
-from fleet.settings import Settings
+
+# A delivery for which there is no room now is offered again so much later.
+NO_ROOM_S = 1.0
+# An on-demand consumer lets a job that must run alone pass so often: real-time requests would wait
+# behind it. When nobody else took it by then, there is no spot consumer.
+PASSES = 20
 
 
 class Runner:
@@ -50,28 +37,32 @@ class Runner:
         self,
         *,
         me: Identity,
-        settings: Settings,
-        server: Server,
+        checkpoint_s: float,
         results: ResultLog,
         claims: Claims,
         nodes: Nodes,
         refuser: Refuser,
-        keeper: Keeper,
+        attempts: Attempts,
+        settler: Settler,
         lease: LeaseKeeper,
-        is_cancelled: IsCancelled,
+        halt: Halt,
+        gate: Gate,
         emit: Emit,
+        faults: Faults = NONE,
     ) -> None:
         self._me = me
-        self._settings = settings
-        self._server = server
+        self._checkpoint_s = checkpoint_s
         self._results = results
         self._claims = claims
         self._nodes = nodes
         self._refuser = refuser
-        self._keeper = keeper
+        self._attempts = attempts
+        self._settler = settler
         self._lease = lease
-        self._is_cancelled = is_cancelled
+        self._halt = halt
+        self._gate = gate
         self._emit = emit
+        self._faults = faults
         self._running: dict[tuple[str, str], Lease] = {}
 
     @property
@@ -88,6 +79,9 @@ class Runner:
         if (lease := self._running.get(key)) is not None:
             with self._may_lose(job):
                 await self._again(lease, delivery)
+            return
+        if self._halt.begun.is_set() or self._gate.closed:
+            await delivery.nak(NO_ROOM_S)
             return
         lease = self._running[key] = Lease(delivery)
         try:
@@ -144,11 +138,12 @@ class Runner:
             owner_alive=owner is not None
             and owner != self._me.node
             and await self._nodes.alive(owner),
-            checkpoint_s=self._settings.checkpoint_s,
+            checkpoint_s=self._checkpoint_s,
+            isolates=self._isolates(lease.delivery, job),
         )
         match decision:
             case Done():
-                await lease.delivery.ack()
+                await self._settler.ack(lease.delivery)
                 if held is not None:
                     await self._claims.forget(job.tenant, job.id, held.revision)
             case Conflict():
@@ -157,11 +152,11 @@ class Runner:
                 await lease.delivery.nak(delay_s)
             case Start():
                 work = Work(job, done=logged.done, last=logged.sequence, on_item=on_item)
-                await self._work(lease, work)
+                await self._attempts.work(lease, work)
             case TakeOver(claim=before, revision=revision):
                 revision = held.revision if held else revision
                 work = await self._take_over(job, logged, before, revision, on_item)
-                await self._work(lease, work)
+                await self._attempts.work(lease, work)
 
     async def _take_over(
         self,
@@ -180,8 +175,10 @@ class Runner:
             writer=writer,
             sha256=job.sha256,
             progress=progress(len(logged.done), saved),
+            at=time.time(),
         )
         revision = await self._claims.save(job.tenant, job.id, claim, revision=revision)
+        self._faults.at("claim.after")
         while True:
             try:
                 last = await self._results.take_over(
@@ -210,68 +207,7 @@ class Runner:
             on_item=on_item,
         )
 
-    async def _work(self, lease: Lease, work: Work) -> None:
-        """Work on the job and settle it by how that ended."""
-        try:
-            outcome = await self._attempt(work, lease.delivery)
-        except ExceptionGroup as group:
-            # A plain `except`: what `except*` raises leaves it in a group that nobody knows.
-            if (dead := group.subgroup(EngineDead)) is None:
-                raise
-            with self._may_lose(work.job):
-                await self._release(lease, work)
-            raise EngineDead(str(dead.exceptions[0])) from group
-        match outcome:
-            case Interrupted():
-                await self._release(lease, work)
-                return
-            case Lost(reason=reason):
-                raise LeaseLost(reason)
-            case Ended(error=error):
-                for run in work.open:
-                    work.finish(self._server.line(work, run, error=error))
-            case Complete():
-                pass
-        await self._keeper.settle(work)
-        await lease.delivery.ack()
-        await self._keeper.forget(work)
-
-    async def _attempt(self, work: Work, delivery: Delivery) -> Outcome:
-        """Run every open item at once, and the keeper beside them."""
-        deadline = self._deadline(delivery, work.job)
-        if deadline is not None and deadline <= time.time():
-            return Ended(EXPIRED)
-        if await self._is_cancelled(work.job):
-            return Ended(CANCELLED)
-        if work.claim and work.claim.suspects >= SUSPECTS_MAX:
-            return Ended(SUSPECTED)
-        queue_s = max(0.0, time.time() - delivery.published_at)
-        rendered = await self._server.render(work)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    self._server.serve(work, run, rendered.get(run.item.index), queue_s)
-                )
-                for run in work.open
-            ]
-            outcome = await self._keeper.keep(work, deadline=deadline)
-            for task in tasks:
-                task.cancel()
-        return outcome
-
-    async def _release(self, lease: Lease, work: Work) -> None:
-        """Save all progress and hand the job to whoever pulls next."""
-        await self._keeper.release(work)
-        await lease.delivery.nak()
-        self._emit(
-            JobReleased(
-                at=time.time(), node=self._me.node, tenant=work.job.tenant, job=work.job.id,
-                model=work.job.model, tier=work.job.tier, items_done=work.items_done,
-                tokens_saved=sum(len(s.done_ids) for s in work.saved()),
-            )
-        )  # fmt: skip
-
-    def _deadline(self, delivery: Delivery, job: Job) -> float | None:
-        if job.deadline is None and job.tier is Tier.REALTIME:
-            return delivery.published_at + self._settings.realtime_deadline_s
-        return job.deadline
+    def _isolates(self, delivery: Delivery, job: Job) -> bool:
+        """Say whether a job that must run alone may do so here."""
+        is_spot = self._me.capacity_type == "spot"
+        return is_spot or job.tier is Tier.REALTIME or delivery.number > PASSES

@@ -14,8 +14,9 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
+from consumers import mishaps
 from consumers.engine import EngineFacts, Logprob, Rendered, Sampling, Step
 from fleet.errors import EngineDead, JobRejected
 from fleet.job import ChatBody, CompletionBody, EmbeddingBody, Item, TextPart
@@ -57,8 +58,17 @@ def text_of(token_id: int) -> str:
 class ScriptedEngine:
     """Deterministic tokens at `tokens_per_s` a request (0: as fast as they can be made)."""
 
-    def __init__(self, *, model: str, tokens_per_s: float = 0.0, slots: int = 32) -> None:
+    def __init__(
+        self,
+        *,
+        model: str,
+        tokens_per_s: float = 0.0,
+        slots: int = 32,
+        pitfalls: Mapping[bytes, str] | None = None,
+    ) -> None:
         self._tokens_per_s = tokens_per_s
+        self._pitfalls = pitfalls or {}
+        self._hung_at: float | None = None
         self._free = asyncio.Semaphore(slots)
         self._dead = False
         self.facts = EngineFacts(
@@ -71,13 +81,16 @@ class ScriptedEngine:
             slots=slots,
             exact=True,
             embeds=False,
+            keyed=True,
             default_tokens=DEFAULT_TOKENS,
         )
         self.end_token_ids: frozenset[int] = frozenset()
 
     @property
     def alive_at(self) -> float:
-        """Now, as long as nobody called `die`."""
+        """Now, as long as it neither died nor hangs."""
+        if self._hung_at is not None:
+            return self._hung_at
         return 0.0 if self._dead else time.monotonic()
 
     def die(self) -> None:
@@ -95,10 +108,14 @@ class ScriptedEngine:
         del request_id, priority
         prompt, done = _split(prompt_ids)
         async with self._free:
+            if self._pitfalls:
+                self._suffer(prompt)
             index, last = done, done + sampling.max_tokens
             started = time.monotonic()
             while index < last:
                 count = await self._due(started, index - done, last - index)
+                if self._hung_at is not None:
+                    await asyncio.Event().wait()
                 if self._dead:
                     raise EngineDead("the scripted engine was told to die")
                 ids = tuple(token(prompt, n) for n in range(index, index + count))
@@ -128,6 +145,15 @@ class ScriptedEngine:
 
     async def close(self) -> None:
         """Nothing to end."""
+
+    def _suffer(self, prompt: bytes) -> None:
+        match mishap := mishaps.of(prompt, self._pitfalls):
+            case "die":
+                self.die()
+            case "hang":
+                self._hung_at = time.monotonic()
+            case _:
+                mishaps.suffer(mishap)
 
     async def _due(self, started: float, made: int, left: int) -> int:
         """Wait until at least one token is due; return how many are."""

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 from consumers.answer import Answer, completion_body, embedding_body, usage_json, usage_of
 from consumers.continuation import choices, continuation, sampling
 from consumers.engine import Engine, Rendered
-from consumers.feed import Feed
+from consumers.feed import Feed, Narrator
 from consumers.identity import Identity
 from consumers.meter import ShareClock, Totals
+from consumers.retell import go_on
 from consumers.work import ItemRun, Work
-from fleet.errors import JobRejected
+from fleet.claim import Saved
+from fleet.errors import JobFailed, JobRejected
 from fleet.job import (
     BadItem,
     EmbeddingBody,
@@ -47,7 +49,14 @@ class Server:
         self._feed = feed
 
     async def render(self, work: Work) -> dict[int, Rendered | JobRejected]:
-        """Turn all open items of a job into token ids at once."""
+        """Turn all open items of a job into token ids at once, and open its live stream.
+
+        Raises BrokerUnreachable, LeaseLost.
+        """
+        if work.claim is None:
+            work.telling = self._feed.begin(work.job, writer=work.writer)
+        else:
+            work.telling = await self._feed.take_over(work.job, writer=work.writer)
         wanted = [
             run.item
             for run in work.open
@@ -61,7 +70,7 @@ class Server:
     ) -> None:
         """Serve one item and book its line, an error line for what is the item's own fault.
 
-        Raises EngineDead.
+        What may pass by itself is booked as a failure of this attempt. Raises EngineDead.
         """
         began, share = time.monotonic(), self._clock.enter()
         try:
@@ -70,6 +79,9 @@ class Server:
         except JobRejected as fault:
             response, usage = None, None
             error = WireError(code=fault.code, message=str(fault))
+        except JobFailed as fault:
+            work.fail(run, WireError(code=fault.code, message=str(fault)))
+            return
         finally:
             used_s = self._clock.leave() - share
         work.finish(
@@ -152,26 +164,33 @@ class Server:
         rendered: Rendered | None,
     ) -> tuple[dict[str, Any], Usage]:
         facts = self._engine.facts
-        kind = continuation(body, exact=facts.exact)
+        kind = continuation(body, exact=facts.exact, keyed=facts.keyed)
         run.keeps = kind != "restarted"
-        if run.saved:
-            run.resumed = kind if run.keeps and run.saved.done_ids else "restarted"
         kept = run.saved if run.saved and run.saved.done_ids and run.keeps else None
         prompts = (kept.prompt_ids,) if kept else await self._prompts(item, rendered)
+        limits = [
+            _limit(body, len(ids), facts.context_tokens, facts.default_tokens) for ids in prompts
+        ]
+        done_ids = kept.done_ids if kept else ()
+        if work.telling and (said := work.telling.said(item.index, 0)):
+            # Readers know more than the checkpoint. Without one the prompt was rendered once more.
+            done_ids = go_on(said, done_ids, limit=limits[0]) if run.keeps else ()
+            run.saved = Saved(item.index, prompts[0] if done_ids else (), done_ids)
+        if run.saved:
+            run.resumed = kind if run.keeps and run.saved.done_ids else "restarted"
         run.answers = [
             Answer(
                 engine=self._engine,
                 body=body,
                 choice=choice,
                 prompt_ids=prompts[choice // body.n],
-                done_ids=kept.done_ids if kept else (),
-                limit=_limit(body, len(prompts[choice // body.n]), facts.context_tokens,
-                             facts.default_tokens),
-                watched=self._feed.wanted(work.job),
+                done_ids=done_ids,
+                limit=limits[choice // body.n],
+                watched=work.telling is not None,
             )
             for choice in range(choices(body))
-        ]  # fmt: skip
-        await together(self._write(work.job, item, body, answer) for answer in run.answers)
+        ]
+        await together(self._write(work, item, body, answer) for answer in run.answers)
         usage = usage_of(run.answers, n=body.n)
         response = completion_body(
             body,
@@ -183,14 +202,21 @@ class Server:
         )
         return response, usage
 
-    async def _write(self, job: Job, item: Item, body: GenerateBody, answer: Answer) -> None:
-        told = self._feed.open(job, item, answer)
+    async def _write(self, work: Work, item: Item, body: GenerateBody, answer: Answer) -> None:
+        job, told = work.job, work.telling and Narrator(work.telling, item, answer)
         if answer.finish is None:
-            params = sampling(body, limit=answer.limit, done=len(answer.ids), choice=answer.choice)
+            name = f"{job.tenant}/{job.id}/{item.index}/{answer.choice}"
+            params = sampling(
+                body,
+                limit=answer.limit,
+                done=len(answer.ids),
+                choice=answer.choice,
+                name=name if self._engine.facts.keyed else None,
+            )
             steps = self._engine.generate(
                 (*answer.prompt_ids, *answer.ids),
                 params,
-                request_id=f"{job.tenant}/{job.id}/{item.index}/{answer.choice}",
+                request_id=name,
                 priority=PRIORITY[job.tier],
             )
             async with aclosing(steps):

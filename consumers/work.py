@@ -2,20 +2,24 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Container, Sequence
 
 import msgspec
 
 from consumers.answer import Answer
+from consumers.drain_plan import Pace
+from consumers.feed import Telling
 from fleet.claim import Claim, Saved
-from fleet.job import BadItem, Item, Job, ResultLine, Resumed
+from fleet.job import BadItem, Item, Job, ResultLine, Resumed, WireError
 
 
 class ItemRun:
     """One item of the job on its way.
 
     saved: what an earlier consumer left of it. answers: the sequences once they run. keeps: whether
-    their tokens are worth saving, because an interrupted answer goes on from them.
+    their tokens are worth saving, because an interrupted answer goes on from them. error: how it
+    failed in this attempt.
     """
 
     def __init__(self, item: Item | BadItem, saved: Saved | None) -> None:
@@ -24,6 +28,19 @@ class ItemRun:
         self.answers: Sequence[Answer] = ()
         self.keeps = False
         self.resumed: Resumed = "no"
+        self.error: WireError | None = None
+        self._began = time.monotonic()
+
+    @property
+    def pace(self) -> Pace:
+        """How far it is, and how fast it came here."""
+        before = len(self.saved.done_ids) if self.saved and self.keeps else 0
+        made = sum(len(answer.ids) for answer in self.answers)
+        return Pace(
+            to_go=sum(answer.limit for answer in self.answers) - made if self.answers else 1,
+            made=max(0, made - before),
+            for_s=time.monotonic() - self._began,
+        )
 
     def save(self) -> Saved | None:
         """Return what of it is worth keeping; None if there is nothing.
@@ -68,6 +85,9 @@ class Work:
         self.pending: list[ResultLine] = []
         self.writer = writer or secrets.token_hex(8)
         self.changed = asyncio.Event()
+        self.telling: Telling | None = None
+        self.trying: int | None = None
+        self._marked = asyncio.Event()
         saved = {entry.index: entry for entry in claim.saved} if claim else {}
         self._done = len(done)
         self._open: dict[int, ItemRun] = {
@@ -85,6 +105,17 @@ class Work:
     def complete(self) -> bool:
         """Whether every item has its line, written or pending."""
         return not self._open
+
+    @property
+    def failed(self) -> WireError | None:
+        """Why nothing goes on, if every item that is left has failed: the last of the reasons."""
+        errors = [run.error for run in self._open.values()]
+        return errors[-1] if errors and all(errors) else None
+
+    @property
+    def waits_for_mark(self) -> bool:
+        """Whether an item that is to run alone waits until the claim says so."""
+        return self.trying is not None and not self._marked.is_set()
 
     @property
     def items_done(self) -> int:
@@ -109,6 +140,22 @@ class Work:
         self.changed.set()
         self._on_item()
 
+    def fail(self, run: ItemRun, error: WireError) -> None:
+        """Book that an item failed in this attempt; it stays open for the next one."""
+        run.error = error
+        self.changed.set()
+
+    async def mark(self, run: ItemRun) -> None:
+        """Let the claim name the item that runs alone from now on; returns when it does."""
+        self.trying = run.item.index
+        self._marked.clear()
+        self.changed.set()
+        await self._marked.wait()
+
+    def marked(self) -> None:
+        """The claim names the item."""
+        self._marked.set()
+
     def saved(self) -> tuple[Saved, ...]:
         """Collect what a checkpoint has to keep of the unfinished items."""
         return tuple(kept for run in self._open.values() if (kept := run.save()) is not None)
@@ -119,12 +166,16 @@ class Work:
         self.pending = [line for line in self.pending if line.fleet.item not in items]
         return lines
 
+    @property
+    def progress(self) -> int:
+        """How much of the job exists."""
+        return progress(self._done, self.saved())
+
     def next_claim(self, *, owner: str | None) -> Claim:
         """Build the claim that a checkpoint writes; owner None releases the job."""
         base = self.claim or Claim(owner=owner, writer=self.writer, sha256=self.job.sha256)
-        saved = self.saved()
         return msgspec.structs.replace(
-            base, owner=owner, writer=self.writer, saved=saved, progress=progress(self._done, saved)
+            base, owner=owner, writer=self.writer, saved=self.saved(), trying=self.trying
         )
 
 

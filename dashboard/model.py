@@ -13,7 +13,8 @@ from fleet.node import Node
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     """One node. beat_age_s: since its last heartbeat; up_s: since its start; rates a second.
 
-    tokens_per_s: over its whole life, None while it has none.
+    tokens_per_s: over its whole life, None while it has none. notice: who gave it notice, or "".
+    leaves_in_s: until it is expected to vanish.
     """
 
     node: str
@@ -30,6 +31,8 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     up_s: float
     beat_age_s: float
     price_usd_per_hour: float | None
+    notice: str = ""
+    leaves_in_s: float | None = None
 
 
 class FleetTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,4 +81,6 @@ def _row(node: Node, now: float) -> NodeRow:
         up_s=up_s,
         beat_age_s=max(0.0, now - node.at),
         price_usd_per_hour=node.price_usd_per_hour,
+        notice=node.notice,
+        leaves_in_s=None if node.leaves_at is None else max(0.0, node.leaves_at - now),
     )

@@ -4,14 +4,26 @@ The claim is one record in the bucket `claims`; every write to it is compare-and
 revision. Checkpoints travel inside it, so saving progress and proving ownership are one write.
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 # A claim that did not move for this many checkpoint intervals belongs to a hung consumer, even if
 # the heart of that consumer beats on.
 STALE_INTERVALS = 3
-SUSPECTS_MAX = 5
+# So many crashes in a row without progress, and the job's items run one at a time.
+SUSPECTS_MAX = 3
+# So many crashes while an item ran alone, and it is the item. One may be a reclaimed node.
+ALONE_MAX = 2
+# So many failures by the job's own fault, and what is left of it is given up.
+ATTEMPTS_MAX = 3
+HISTORY_MAX = 12
+BACKOFF_MAX_S = 60.0
+# A job that must run alone is offered to another consumer so much later.
+ISOLATED_DELAY_S = 5.0
+
+# silent: its owner ended without a word. engine_died: the owner lived on and said so.
+End = Literal["released", "silent", "engine_died", "failed"]
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -25,13 +37,23 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     done_ids: tuple[int, ...]
 
 
+class Past(msgspec.Struct, frozen=True, array_like=True):
+    """How one owner's time with a job ended. at: seconds since the epoch, by the writer's clock."""
+
+    at: float
+    node: str
+    how: End
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """One job's claim.
 
     owner: node of the holder, None when released. writer: a random token of the holder's run, so
     that a write whose answer was lost is recognised as one's own. sha256: the job's fingerprint.
     attempts: failures by the job's own fault. interruptions: deliveries that ended without the
-    job's fault. suspects: those of them that ended without a word and without progress.
+    job's fault. suspects: crashes in a row that ended without progress. progress: what existed
+    when the owner began. trying: the item that runs alone, in a job whose items do. blamed: the
+    items that ran alone when a consumer crashed, once for each crash. history: the newest last.
     """
 
     owner: str | None
@@ -42,7 +64,20 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     suspects: int = 0
     progress: int = 0
     saved: tuple[Saved, ...] = ()
+    trying: int | None = None
+    blamed: tuple[int, ...] = ()
+    history: tuple[Past, ...] = ()
     version: int = 1
+
+    @property
+    def isolated(self) -> bool:
+        """Whether the items have to run one at a time, with no other job beside them."""
+        return self.suspects >= SUSPECTS_MAX
+
+    @property
+    def condemned(self) -> frozenset[int]:
+        """The items that are not run any more."""
+        return frozenset(i for i in self.blamed if self.blamed.count(i) >= ALONE_MAX)
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -84,11 +119,12 @@ def decide(
     claim_age_s: float,
     owner_alive: bool,
     checkpoint_s: float,
+    isolates: bool = True,
 ) -> Decision:
     """Choose what to do with a delivery; results are looked at before anything else.
 
     claim_age_s: seconds since the claim was last written. owner_alive: the heartbeat of the claim's
-    owner is there.
+    owner is there. isolates: whether a job that must run alone may do so here.
     """
     known = log_sha256 or (claim.sha256 if claim else None)
     if known is not None and known != sha256:
@@ -100,31 +136,61 @@ def decide(
         # without a claim is a record that cannot be read: it is written over.
         began = redelivered or revision > 0 or log_sha256 is not None
         return TakeOver(None, revision) if began else Start()
-    if claim.owner is None or not owner_alive:
-        return TakeOver(claim, revision)
-    if claim_age_s > STALE_INTERVALS * checkpoint_s:
-        return TakeOver(claim, revision)
-    return GiveBack(delay_s=1.0)
+    if claim.isolated and not isolates:
+        return GiveBack(delay_s=ISOLATED_DELAY_S)
+    is_held = claim.owner is not None and owner_alive
+    if is_held and claim_age_s <= STALE_INTERVALS * checkpoint_s:
+        return GiveBack(delay_s=1.0)
+    return TakeOver(claim, revision)
 
 
-def take_over(claim: Claim | None, *, owner: str, writer: str, sha256: str, progress: int) -> Claim:
-    """Write the claim of the next owner.
-
-    progress: items and tokens that exist by now; if it is no more than the last owner began with,
-    that owner ended without a word and without progress, which may be the job's fault.
-    """
+def take_over(
+    claim: Claim | None, *, owner: str, writer: str, sha256: str, progress: int, at: float
+) -> Claim:
+    """Write the claim of the next owner. progress: items and tokens that exist by now."""
     if claim is None:
         return Claim(
             owner=owner, writer=writer, sha256=sha256, interruptions=1, progress=progress,
-            suspects=int(progress == 0),
+            suspects=int(progress == 0), history=(Past(at, "", "silent"),),
         )  # fmt: skip
-    silent = claim.owner is not None
-    suspects = claim.suspects + 1 if silent and progress <= claim.progress else 0
+    if claim.owner is not None:
+        claim = crashed(claim, progress=progress, at=at, how="silent")
+    elif progress > claim.progress and not claim.isolated:
+        claim = msgspec.structs.replace(claim, suspects=0)
+    failed = bool(claim.history) and claim.history[-1].how == "failed"
     return msgspec.structs.replace(
         claim,
         owner=owner,
         writer=writer,
-        interruptions=claim.interruptions + 1,
-        suspects=suspects,
+        interruptions=claim.interruptions + (not failed),
         progress=progress,
+        trying=None,
     )
+
+
+def crashed(claim: Claim, *, progress: int, at: float, how: End) -> Claim:
+    """Book that the owner, or its engine, died with the job in hand, which may be the job's fault.
+
+    Whoever made progress is above suspicion. Once the items run alone a crash names the item, and
+    when one is condemned the others are free again.
+    """
+    blamed = claim.blamed if claim.trying is None else (*claim.blamed, claim.trying)
+    accused = msgspec.structs.replace(claim, blamed=blamed)
+    if accused.condemned != claim.condemned:
+        suspects = 0
+    elif claim.isolated:
+        suspects = claim.suspects
+    else:
+        suspects = claim.suspects + 1 if progress <= claim.progress else 0
+    return ended(msgspec.structs.replace(accused, suspects=suspects, trying=None), at=at, how=how)
+
+
+def ended(claim: Claim, *, at: float, how: End) -> Claim:
+    """Note in the history how the owner's time ended; the claim still names it."""
+    past = Past(at, claim.owner or "", how)
+    return msgspec.structs.replace(claim, history=(*claim.history, past)[-HISTORY_MAX:])
+
+
+def backoff_s(attempts: int) -> float:
+    """Return how long to wait after so many failed attempts, from 1: 1, 2, 4 ... 60 seconds."""
+    return min(BACKOFF_MAX_S, 2.0 ** (attempts - 1))

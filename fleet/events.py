@@ -39,6 +39,28 @@ class NodeDraining(Event, frozen=True, kw_only=True, tag="node_draining"):
     jobs: int
 
 
+class NodeHinted(Event, frozen=True, kw_only=True, tag="node_hinted"):
+    """A cloud says that the node may go soon: it takes no more batch jobs and drains nothing."""
+
+    source: str
+
+
+class NodeResumed(Event, frozen=True, kw_only=True, tag="node_resumed"):
+    """A notice was called off: the node works on."""
+
+    source: str
+
+
+class EngineLost(Event, frozen=True, kw_only=True, tag="engine_lost"):
+    """The engine died or hung, and its jobs were handed over.
+
+    restarts: whether the process starts another one; else it ends with an error.
+    """
+
+    reason: str
+    restarts: bool
+
+
 class NodeStopped(Event, frozen=True, kw_only=True, tag="node_stopped"):
     """The consumer ended in an orderly way. tokens_generated: by its engine, since its start."""
 
@@ -68,6 +90,17 @@ class JobReleased(Event, frozen=True, kw_only=True, tag="job_released"):
     tier: Tier
     items_done: int
     tokens_saved: int
+
+
+class JobRetried(Event, frozen=True, kw_only=True, tag="job_retried"):
+    """A job failed by its own fault and will be tried again after `delay_s` seconds."""
+
+    tenant: str
+    job: str
+    attempts: int
+    code: str
+    reason: str
+    delay_s: float
 
 
 class JobLost(Event, frozen=True, kw_only=True, tag="job_lost"):
@@ -108,9 +141,13 @@ AnyEvent: TypeAlias = (
     NodeStarted
     | NodeReady
     | NodeDraining
+    | NodeHinted
+    | NodeResumed
+    | EngineLost
     | NodeStopped
     | JobTakenOver
     | JobReleased
+    | JobRetried
     | JobLost
     | JobDead
     | UsageRecorded

@@ -6,14 +6,16 @@ import msgspec
 
 from fleet.job import CapacityType
 
-NodeState = Literal["loading", "ready", "draining"]
+# drained: it holds nothing, and waits for its end or for being called back.
+NodeState = Literal["loading", "ready", "draining", "drained"]
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A heartbeat. The key expires when beats stop, so a node that is listed is alive.
 
     started_at, at: seconds since the epoch. tokens_generated, items_done: totals since its start.
-    price_usd_per_hour: None where nobody said it.
+    price_usd_per_hour: None where nobody said it. notice: who gave it notice, "" where nobody did.
+    leaves_at: when it is expected to vanish, seconds since the epoch.
     """
 
     node: str
@@ -32,3 +34,5 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     tokens_generated: int = 0
     items_done: int = 0
     price_usd_per_hour: float | None = None
+    notice: str = ""
+    leaves_at: float | None = None

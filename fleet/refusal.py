@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, repeat
 from typing import Protocol
@@ -100,9 +101,15 @@ class Refusals:
         )
 
     async def bury(
-        self, letter: Letter, cause: JobRejected, *, tenant: str | None, job: str
+        self,
+        letter: Letter,
+        cause: JobRejected,
+        *,
+        tenant: str | None,
+        job: str,
+        history: Sequence[str] = (),
     ) -> None:
-        """Write the dead letter alone."""
+        """Write the dead letter alone. history: what happened to the job, a line each."""
         await self._dead.bury(
             subject=letter.subject,
             payload=letter.payload,
@@ -113,6 +120,7 @@ class Refusals:
             job=job,
             stream=letter.stream,
             sequence=letter.sequence,
+            history=history,
         )
         self._emit(
             JobDead(

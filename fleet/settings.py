@@ -14,7 +14,14 @@ PREFIX = "FLEET_"
 Cloud = Literal["auto", "aws", "gcp", "azure", "none"]
 # Read by the parts that need them before any Settings exist.
 ELSEWHERE = frozenset(
-    {"FLEET_NATS_SERVER", "FLEET_CACHE", "FLEET_TENANT", "FLEET_FAULTS", "FLEET_AZURE_METADATA"}
+    {
+        "FLEET_NATS_SERVER",
+        "FLEET_CACHE",
+        "FLEET_TENANT",
+        "FLEET_FAULTS",
+        "FLEET_SCRIPTED_MISHAPS",
+        "FLEET_AZURE_METADATA",
+    }
 )
 
 
@@ -23,8 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     nats: URLs, comma-separated; None looks at NATS_* and the nats CLI's contexts. ack_wait_s: how
     long a silent consumer keeps a job. checkpoint_s, checkpoint_items: save when either is reached.
-    beat_s, beat_ttl_s: heartbeat of a node. drain_s: how long a draining consumer lets running
-    items go on before it saves them. alive_s: how long an engine may be silent before its jobs'
+    beat_s, beat_ttl_s: heartbeat of a node. drain_s: what a notice without a deadline leaves: a
+    pod's grace period between SIGTERM and SIGKILL. drain_reserve_s: the end of the time left, kept
+    for saving and handing over. alive_s: how long an engine may be silent before its jobs'
     leases lapse. realtime_deadline_s: for real-time jobs that name none. price_usd_per_hour: of
     this node, for cost figures. cloud: whose metadata service is asked for notices; auto asks all
     until one answers.
@@ -39,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     beat_s: Positive = 1.0
     beat_ttl_s: Positive = 4.0
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] | None = None
+    drain_reserve_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 2.0
     alive_s: Positive = 30.0
     realtime_deadline_s: Positive = 300.0
     price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0, le=10_000)] | None = None

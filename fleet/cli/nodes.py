@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,6 +11,9 @@ import msgspec
 from fleet.cli import options
 from fleet.node import Node
 from fleet.subjects import plain
+
+if TYPE_CHECKING:
+    from dashboard.model import NodeRow
 
 
 @click.command()
@@ -31,6 +35,7 @@ def command(nats: str | None, *, as_json: bool) -> None:
         (
             "NODE",
             "STATE",
+            "NOTICE",
             "TYPE",
             "ZONE",
             "MODEL",
@@ -44,7 +49,7 @@ def command(nats: str | None, *, as_json: bool) -> None:
     ]
     table += [
         (
-            plain(row.node), row.state, row.capacity_type, plain(row.zone) or "-",
+            plain(row.node), row.state, _notice(row), row.capacity_type, plain(row.zone) or "-",
             plain(row.model), plain(row.engine), f"{row.items}/{row.slots}",
             _number(row.tokens_per_s, 1), f"{row.up_s:.0f}s", f"{row.beat_age_s:.1f}s",
             _number(row.price_usd_per_hour, 2),
@@ -67,6 +72,12 @@ async def _nodes(url: str | None) -> list[Node]:
 
     async with connect(find_target(url, os.environ), name="fleet-nodes") as connection:
         return await Nodes(connection).list()
+
+
+def _notice(row: "NodeRow") -> str:
+    if row.leaves_in_s is None:
+        return plain(row.notice) or "-"
+    return f"{plain(row.notice)} {row.leaves_in_s:.0f}s"
 
 
 def _number(value: float | None, digits: int) -> str:

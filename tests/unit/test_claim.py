@@ -4,15 +4,20 @@ import msgspec
 import pytest
 
 from fleet.claim import (
+    BACKOFF_MAX_S,
+    HISTORY_MAX,
     STALE_INTERVALS,
+    SUSPECTS_MAX,
     Claim,
     Conflict,
     Decision,
     Done,
     GiveBack,
+    Past,
     Saved,
     Start,
     TakeOver,
+    backoff_s,
     decide,
     take_over,
 )
@@ -31,6 +36,7 @@ def ask(
     claim: Claim | None = HELD,
     age_s: float = 1.0,
     alive: bool = True,
+    isolates: bool = True,
 ) -> Decision:
     return decide(
         sha256=SHA,
@@ -42,6 +48,7 @@ def ask(
         claim_age_s=age_s,
         owner_alive=alive,
         checkpoint_s=5.0,
+        isolates=isolates,
     )
 
 
@@ -87,7 +94,7 @@ def test_other_content_under_the_same_id_is_a_conflict_before_anything_else(
 
 
 def taken(claim: Claim | None, *, progress: int) -> Claim:
-    return take_over(claim, owner="node-2", writer="w2", sha256=SHA, progress=progress)
+    return take_over(claim, owner="node-2", writer="w2", sha256=SHA, progress=progress, at=7.0)
 
 
 def test_the_next_owner_keeps_what_is_saved_and_counts_the_interruption() -> None:
@@ -104,9 +111,11 @@ def test_an_owner_that_went_silent_without_progress_is_suspected() -> None:
 
 
 def test_progress_or_a_word_of_farewell_clears_the_suspicion() -> None:
-    suspected = msgspec.structs.replace(HELD, suspects=3)
+    suspected = msgspec.structs.replace(HELD, suspects=2)
     assert taken(suspected, progress=6).suspects == 0
-    assert taken(msgspec.structs.replace(suspected, owner=None), progress=5).suspects == 0
+    released = msgspec.structs.replace(suspected, owner=None)
+    assert taken(released, progress=6).suspects == 0
+    assert taken(released, progress=5).suspects == 2
 
 
 def test_a_consumer_that_died_before_its_first_claim_is_suspected_unless_it_wrote_lines() -> None:
@@ -115,6 +124,48 @@ def test_a_consumer_that_died_before_its_first_claim_is_suspected_unless_it_wrot
     assert (claim.suspects, claim.interruptions, claim.sha256) == (0, 1, SHA)
 
 
-def test_a_claim_survives_the_wire() -> None:
+def test_after_three_crashes_without_progress_the_items_run_alone_until_one_is_found() -> None:
+    claim = HELD
+    for crashes in (1, 2, 3):
+        claim = taken(claim, progress=5)
+        assert claim.isolated == (crashes == 3)
+    for crashes in (1, 2):
+        assert claim.isolated
+        claim = taken(msgspec.structs.replace(claim, trying=4), progress=5)
+        assert claim.condemned == (frozenset({4}) if crashes == 2 else frozenset())
+        assert claim.trying is None
+    assert not claim.isolated
+
+
+def test_a_released_job_stays_isolated_and_nobody_is_blamed() -> None:
+    alone = msgspec.structs.replace(HELD, suspects=SUSPECTS_MAX, trying=2, owner=None)
+    claim = taken(alone, progress=9)
+    assert claim.isolated
+    assert claim.blamed == ()
+
+
+def test_a_job_that_must_run_alone_is_left_to_consumers_that_can() -> None:
+    alone = msgspec.structs.replace(RELEASED, suspects=SUSPECTS_MAX)
+    assert isinstance(ask(claim=alone, isolates=False), GiveBack)
+    assert ask(claim=alone) == TakeOver(alone, 9)
+
+
+def test_the_history_says_who_had_the_job_and_how_that_ended_and_stays_short() -> None:
+    claim = taken(HELD, progress=6)
+    assert claim.history == (Past(7.0, "node-1", "silent"),)
+    for _ in range(50):
+        claim = taken(claim, progress=6)
+    assert len(claim.history) == HISTORY_MAX
+
+
+def test_the_wait_between_attempts_doubles_and_is_bounded() -> None:
+    assert [backoff_s(n) for n in (1, 2, 3)] == [1, 2, 4]
+    assert backoff_s(40) == BACKOFF_MAX_S
+
+
+def test_a_claim_survives_the_wire_and_an_older_one_is_read() -> None:
     claim = taken(msgspec.structs.replace(HELD, saved=(Saved(1, (2,), ()),)), progress=6)
     assert msgspec.json.decode(msgspec.json.encode(claim), type=Claim) == claim
+    older = {"owner": "n", "writer": "w", "sha256": SHA, "suspects": 1, "saved": [[1, [2], [3]]]}
+    read = msgspec.json.decode(msgspec.json.encode(older), type=Claim)
+    assert (read.saved, read.blamed, read.trying) == ((Saved(1, (2,), (3,)),), (), None)

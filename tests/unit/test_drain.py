@@ -66,6 +66,14 @@ def test_a_withdrawn_notice_gives_all_the_time_back() -> None:
     assert not drain.hear(Notice(kind="withdrawn", source="azure"))
 
 
+def test_no_cloud_takes_back_a_signal() -> None:
+    drain = Drain(grace_s=10)
+    drain.hear(cloud(30))
+    drain.hear(SIGNAL)
+    assert not drain.hear(Notice(kind="withdrawn", source="azure"))
+    assert drain.begun.is_set()
+
+
 def test_every_notice_that_changes_something_wakes_who_waits_and_nobody_else() -> None:
     drain, sleeper = Drain(grace_s=60), asyncio.Event()
     with drain.wakes(sleeper):
