@@ -1,55 +1,121 @@
-"""The live stream of an answer: deltas on `tokens.`, some twenty a second an item."""
+"""The live stream of an answer: deltas that readers are told, some twenty a second an item."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from consumers.answer import Answer
 from consumers.engine import FinishReason
-from fleet.errors import BrokerUnreachable
+from consumers.retell import Key, sorted_out
+from fleet.broker.tokens import TokenMessage
+from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
 from fleet.job import Item, Job, Tier, TokenDelta
+from fleet.told import Told
 
 log = logging.getLogger(__name__)
-Publish = Callable[[str, str | None, str, TokenDelta], Awaitable[None]]
 # A reader sees no difference beyond it, and every delta is one write for the broker.
 INTERVAL_S = 0.05
-# A resumed answer is told from its beginning, which may be more than one message holds.
+# An answer that is told from its beginning may be more than one message holds.
 MOST_TOKENS = 8192
 MOST_CHARACTERS = 65_536
 
 
-class Told:
-    """What readers of one answer were told already, and the text that waits to be told."""
+class Teller(Protocol):
+    """What writes one job's token stream, guarded."""
 
-    def __init__(self, publish: Publish, job: Job, item: Item, answer: Answer) -> None:
-        self._publish = publish
+    async def take_over(self, *, node: str) -> list[TokenMessage]:
+        """Fence former owners out; return all that was said."""
+        ...
+
+    async def tell(self, delta: TokenDelta) -> None:
+        """Store a delta. Raises LeaseLost, BrokerRefused, BrokerUnreachable."""
+        ...
+
+
+class Stream(Protocol):
+    """What the feed needs of the token stream."""
+
+    def teller(self, tenant: str, batch: str | None, job: str, *, writer: str) -> Teller:
+        """Give what writes for one run of a job."""
+        ...
+
+
+class Telling:
+    """What the readers of one job are told by one run of it.
+
+    said: what former owners told, by item and choice. One message is on its way at a time, for each
+    names the one before it; who finds another in its way tells more the next time.
+    """
+
+    def __init__(self, teller: Teller, job: str, said: Mapping[Key, Sequence[TokenDelta]]) -> None:
+        self._teller = teller
         self._job = job
+        self._said = said
+        self._is_lost = False
+        self.one_at_a_time = asyncio.Lock()
+
+    def said(self, item: int, choice: int) -> Sequence[TokenDelta]:
+        """Return what former owners told of one choice."""
+        return self._said.get((item, choice), ())
+
+    async def tell(self, delta: TokenDelta) -> bool:
+        """Tell readers; False if they could not be told, and may be another time."""
+        try:
+            if not self._is_lost:
+                await self._teller.tell(delta)
+        except LeaseLost as error:
+            # The stream is another consumer's, and so is the job: its log and claim will say so.
+            self._is_lost = True
+            log.warning("token stream lost", extra={"job": self._job, "error": str(error)})
+        except (BrokerUnreachable, BrokerRefused) as error:
+            # What is missing goes out with the next delta, or is in the result.
+            log.warning("token delta not sent", extra={"job": self._job, "error": str(error)})
+            return False
+        return True
+
+
+class Narrator:
+    """Tells one choice of an answer as it grows."""
+
+    def __init__(self, telling: Telling, item: Item, answer: Answer) -> None:
+        self._telling = telling
         self._index = item.index
         self._answer = answer
-        self._tokens = 0
-        self._characters = 0
-        self._text = ""
+        told = Told(telling.said(item.index, answer.choice))
+        self._text = answer.news()
+        self._tokens = self._characters = 0
+        self._finish: str | None = None
+        if self._text.startswith(told.text) and answer.ids[: len(told.ids)] == told.ids:
+            # Readers have that much. Else they are told from the beginning, and will notice.
+            self._tokens, self._characters = len(told.ids), len(told.text)
+            self._text, self._finish = self._text[len(told.text) :], told.finish
         self._at = -INTERVAL_S
 
     async def tell(self, *, final: bool = False) -> None:
-        """Publish what is new, unless the last delta was just now."""
-        now = time.monotonic()
-        if not final and now - self._at < INTERVAL_S:
+        """Publish what is new, unless the last delta was just now or another one is on its way."""
+        lock = self._telling.one_at_a_time
+        if not final and (lock.locked() or time.monotonic() - self._at < INTERVAL_S):
             return
-        answer = self._answer
-        self._text += answer.news()
-        if len(answer.ids) == self._tokens and not final:
+        self._text += self._answer.news()
+        finish = self._answer.finish if final else None
+        is_new = len(self._answer.ids) > self._tokens or self._text or finish != self._finish
+        if not is_new:
             return
-        self._at = now
-        try:
-            while len(answer.ids) - self._tokens > MOST_TOKENS or len(self._text) > MOST_CHARACTERS:
-                await self._tell(finish=None)
-            await self._tell(finish=answer.finish if final else None)
-        except BrokerUnreachable as error:
-            # What is missing goes out with the next delta, or is in the result.
-            log.warning("token delta not sent", extra={"job": self._job.id, "error": str(error)})
+        async with lock:
+            self._at = time.monotonic()
+            while self._is_long:
+                if not await self._tell(finish=None):
+                    return
+            await self._tell(finish=finish)
 
-    async def _tell(self, *, finish: FinishReason | None) -> None:
+    @property
+    def _is_long(self) -> bool:
+        tokens = len(self._answer.ids) - self._tokens
+        return tokens > MOST_TOKENS or len(self._text) > MOST_CHARACTERS
+
+    async def _tell(self, *, finish: FinishReason | None) -> bool:
         """Publish as much as one delta holds."""
         ids = self._answer.ids[self._tokens : self._tokens + MOST_TOKENS]
         text = self._text[:MOST_CHARACTERS]
@@ -62,22 +128,42 @@ class Told:
             choice=self._answer.choice,
             finish_reason=finish,
         )
-        await self._publish(self._job.tenant, self._job.batch, self._job.id, delta)
+        if not await self._telling.tell(delta):
+            return False
         self._tokens += len(ids)
         self._characters += len(text)
         self._text = self._text[len(text) :]
+        return True
 
 
 class Feed:
-    """Opens a live stream for jobs that somebody waits for."""
+    """Opens live streams of jobs that somebody waits for."""
 
-    def __init__(self, publish: Publish) -> None:
-        self._publish = publish
+    def __init__(self, stream: Stream, *, node: str) -> None:
+        self._stream = stream
+        self._node = node
 
     def wanted(self, job: Job) -> bool:
         """Only real-time answers are read live."""
         return job.tier is Tier.REALTIME
 
-    def open(self, job: Job, item: Item, answer: Answer) -> Told | None:
-        """Begin to tell an answer, from its first token even when it is resumed."""
-        return Told(self._publish, job, item, answer) if self.wanted(job) else None
+    def begin(self, job: Job, *, writer: str) -> Telling | None:
+        """Begin the stream of a job that nobody had before; None if nobody wants one."""
+        return Telling(self._teller(job, writer), job.id, {}) if self.wanted(job) else None
+
+    async def take_over(self, job: Job, *, writer: str) -> Telling | None:
+        """Go on with the stream of a job that another consumer had. Raises BrokerUnreachable."""
+        if not self.wanted(job):
+            return None
+        teller = self._teller(job, writer)
+        try:
+            messages = await teller.take_over(node=self._node)
+        except BrokerRefused as error:
+            # Without a stream nobody was told anything.
+            log.warning("token stream not there", extra={"job": job.id, "error": str(error)})
+            return None
+        said = [message.delta for message in messages if message.writer and message.delta]
+        return Telling(teller, job.id, sorted_out(said, items=len(job.items)))
+
+    def _teller(self, job: Job, writer: str) -> Teller:
+        return self._stream.teller(job.tenant, job.batch, job.id, writer=writer)

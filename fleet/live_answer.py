@@ -1,16 +1,20 @@
 """One answer from two sources: the deltas as they come, and the result that settles them.
 
 A token stream may pause, begin again a little earlier, lose a piece, or be missing altogether. What
-goes on from here has every character once and in order, and ends as the result does.
+goes on from here has every character once and in order, and ends as the result does. Nothing of it
+is ever taken back: if an answer has to be begun again, and comes out otherwise than what went on
+from here, that is an error.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from fleet.errors import JobFailed, JobRejected
+from fleet.errors import JobFailed, JobRejected, UsageError
 from fleet.job import ResultLine, TokenDelta
+from fleet.told import Told
+
+RESTARTED = "answer_restarted"
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -57,97 +61,112 @@ def choices(line: ResultLine) -> tuple[Choice, ...]:
 
 
 class LiveAnswer:
-    """Joins the deltas of one job, every (item, choice) on its own."""
+    """Joins the deltas of one job, every (item, choice) on its own.
 
-    def __init__(self) -> None:
-        self._threads: defaultdict[tuple[int, int], _Thread] = defaultdict(_Thread)
+    begin: the first character that is wanted of each answer; the caller has those before it.
+    """
 
-    def feed(self, delta: TokenDelta) -> TokenDelta | None:
-        """Return what is new in `delta`, or None if nothing is, or if it does not join on."""
-        return self._threads[delta.item, delta.choice].feed(delta)
+    def __init__(self, *, begin: int = 0) -> None:
+        self._begin = begin
+        self._changed: list[int] = []
+        self._threads: dict[tuple[int, int], _Thread] = {}
 
-    def misses(self, delta: TokenDelta) -> bool:
-        """Say whether a piece before `delta` is missing; once a gap, so that it is fetched once."""
-        return self._threads[delta.item, delta.choice].misses(delta)
+    def take(self, delta: TokenDelta) -> None:
+        """Take a delta in, in the order of storage; one that does not join on changes nothing.
 
-    def rest(self, lines: Iterable[ResultLine]) -> Iterator[TokenDelta]:
-        """Yield what the results hold beyond the deltas; `token_ids` are empty, for unknown.
-
-        Raises JobFailed at the end, if a result does not begin with what was passed on before.
+        Raises JobFailed if the answer was begun again and differs from what went on before.
         """
-        changed: list[str] = []
-        for line in lines:
-            for choice in choices(line):
-                thread = self._threads[line.fleet.item, choice.index]
-                if not choice.text.startswith(thread.text):
-                    changed.append(line.id)
-                elif delta := thread.rest(line.fleet.item, choice):
-                    yield delta
-        if changed:
+        if not self._thread(delta.item, delta.choice).take(delta):
+            self._changed.append(delta.item)
+        self.check()
+
+    def settle(self, lines: Iterable[ResultLine]) -> None:
+        """Take the results in; `check` says whether one differs from what went on before.
+
+        Raises UsageError if an answer ends before the character that is wanted first.
+        """
+        self._changed += (
+            line.fleet.item
+            for line in lines
+            for choice in choices(line)
+            if not self._thread(line.fleet.item, choice.index).settle(choice)
+        )
+
+    def check(self) -> None:
+        """Raise JobFailed if an answer was begun again and differs from what went on before."""
+        if self._changed:
             raise JobFailed(
-                f"result {changed[0]} differs from what was streamed, because the answer was "
-                "started again: take the result",
-                code="answer_restarted",
+                f"the answer to item {self._changed[0]} had to be begun again and differs from "
+                "what was streamed: forget that, and stream it from its beginning",
+                code=RESTARTED,
             )
+
+    def news(self) -> Iterator[TokenDelta]:
+        """Yield what has not gone on yet; `token_ids` are empty where only the result is known."""
+        for (item, choice), thread in self._threads.items():
+            if fresh := thread.news(item, choice):
+                yield fresh
+
+    def _thread(self, item: int, choice: int) -> "_Thread":
+        return self._threads.setdefault((item, choice), _Thread(self._begin))
 
 
 class _Thread:
-    """The text of one choice so far."""
+    """One choice: what is known of it, and how much of that went on."""
 
-    def __init__(self) -> None:
-        self.text = ""
+    def __init__(self, begin: int) -> None:
+        self._told = Told()
+        self._characters = begin
         self._tokens = 0
-        self._finished = False
-        self._other = False
-        self._gap: int | None = None
+        self._ended = False
 
-    def feed(self, delta: TokenDelta) -> TokenDelta | None:
-        begin = delta.text_offset
-        if self._other or not 0 <= begin <= len(self.text):
+    def take(self, delta: TokenDelta) -> bool:
+        """Return False if what went on before is wrong by now."""
+        told = self._told
+        changed = told.join(delta)
+        if changed is not None:
+            self._tokens = min(self._tokens, delta.offset)
+            return changed >= self._characters and not self._ended
+        if delta.text_offset + len(delta.text) <= min(self._characters, len(told.text)):
+            # The caller has these characters, and so their tokens.
+            self._tokens = min(
+                len(told.ids), max(self._tokens, delta.offset + len(delta.token_ids))
+            )
+        return True
+
+    def settle(self, choice: Choice) -> bool:
+        """Return False if what went on before is wrong by now."""
+        told, text = self._told, choice.text
+        if not text.startswith(told.text[: self._characters]):
+            return False
+        if len(text) < self._characters:
+            raise UsageError(
+                f"the answer has {len(text)} characters, so there is none from number "
+                f"{self._characters} on: give a smaller offset"
+            )
+        if not text.startswith(told.text):
+            del told.ids[self._tokens :]
+        told.text, told.finish = text, choice.finish_reason
+        return True
+
+    def news(self, item: int, choice: int) -> TokenDelta | None:
+        told = self._told
+        if len(told.text) < self._characters and told.finish is None:
             return None
-        known = self.text[begin : begin + len(delta.text)]
-        if not delta.text.startswith(known):
-            # Another answer is told by now; none of its later deltas may join on by chance.
-            self._other = True
+        text, token_ids = told.text[self._characters :], tuple(told.ids[self._tokens :])
+        finish = None if self._ended else told.finish
+        if not (text or token_ids or finish):
             return None
-        end = len(self.text)
-        fresh = delta.text[end - begin :]
-        token_ids = delta.token_ids[max(0, self._tokens - delta.offset) :]
-        finish = None if self._finished else delta.finish_reason
-        if not (fresh or token_ids or finish):
-            return None
-        offset = max(self._tokens, delta.offset)
-        self.text += fresh
-        self._tokens = offset + len(token_ids)
-        self._finished = self._finished or finish is not None
-        return msgspec.structs.replace(
-            delta,
-            offset=offset,
+        fresh = TokenDelta(
+            item=item,
+            choice=choice,
+            offset=self._tokens,
             token_ids=token_ids,
-            text=fresh,
-            text_offset=end,
+            text=text,
+            text_offset=self._characters,
             finish_reason=finish,
         )
-
-    def misses(self, delta: TokenDelta) -> bool:
-        end = len(self.text)
-        is_new = delta.text_offset > end and self._gap != end
-        if is_new:
-            self._gap = end
-        return is_new
-
-    def rest(self, item: int, choice: Choice) -> TokenDelta | None:
-        end = len(self.text)
-        fresh = choice.text[end:]
-        if not fresh and self._finished:
-            return None
-        self.text, self._finished = choice.text, True
-        return TokenDelta(
-            item=item,
-            choice=choice.index,
-            offset=self._tokens,
-            token_ids=(),
-            text=fresh,
-            text_offset=end,
-            finish_reason=choice.finish_reason,
-        )
+        self._characters += len(text)
+        self._tokens += len(token_ids)
+        self._ended = told.finish is not None
+        return fresh

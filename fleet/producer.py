@@ -4,14 +4,13 @@ Nobody needs it: a job is a message that any NATS client can publish. What it ad
 anything is sent, ids that make a retry harmless, and waiting that misses nothing.
 """
 
-import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,22 +18,14 @@ from fleet.broker.batch_publish import Outgoing
 from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.headers import headers_size
-from fleet.broker.results import ResultLog
-from fleet.broker.tokens import TokenStream
-from fleet.errors import BrokerUnreachable, JobRejected
+from fleet.errors import JobRejected
+from fleet.follow import Follower, Place
 from fleet.job import BadItem, ResultLine, Tier, TokenDelta
-from fleet.live_answer import LiveAnswer
 from fleet.publish import grouped, publish, publish_all
-from fleet.subjects import job_subject, results_subject, token
+from fleet.subjects import identifier, job_subject, token
 from fleet.wire import decode_envelope, decode_job, job_headers
 
 Request: TypeAlias = Mapping[str, object] | bytes
-
-# News come by subscription; this is for the one that got lost.
-RECHECK_S: Final = 2.0
-SOON_S: Final = 0.01
-
-T = TypeVar("T")
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +46,6 @@ class Producer:
     def __init__(self, connection: Connection, *, tenant: str) -> None:
         self._connection = connection
         self._tenant = token(tenant, what="tenant")
-        self._log = ResultLog(connection)
-        self._tokens = TokenStream(connection)
 
     async def submit(
         self,
@@ -116,40 +105,35 @@ class Producer:
         There is no bound: wrap it in `asyncio.timeout`. Raises JobRejected if the id belongs to a
         job with other content.
         """
-        news = _News[None](1)
-        async with self._listen(ticket, news):
-            while (lines := await self._lines(ticket)) is None:
-                await news.next()
-        return lines
+        return await Follower(self._connection, _place(ticket)).result()
 
-    async def stream(self, ticket: Ticket) -> AsyncGenerator[TokenDelta, None]:
+    def stream(self, ticket: Ticket, *, from_offset: int = 0) -> AsyncGenerator[TokenDelta, None]:
         """Yield a job's answers as they are made, every character once, until all are there.
 
-        It may pause when a node is lost. What the live stream lacks, the result brings. Close it
-        (`contextlib.aclosing`) if you leave early. Raises JobFailed at the end if an answer had to
-        be started again and came out otherwise: then `result` is right.
+        It may pause when a node is lost, and goes on by itself when the broker comes back. What the
+        live stream lacks, the result brings. Close it (`contextlib.aclosing`) if you leave early.
+        from_offset: the first character that is wanted of each answer, from 0.
+
+        Raises JobFailed with the code `answer_restarted` if an answer had to be begun again and
+        comes out otherwise than what was yielded: forget that, and stream from the beginning.
+        Raises UsageError for an offset behind the end, JobRejected if the id belongs to a job with
+        other content.
         """
-        answer = LiveAnswer()
-        news = _News[TokenDelta]()
-        async with (
-            self._listen(ticket, news),
-            self._tokens.listen(ticket.tenant, ticket.batch, ticket.job, news.put_nowait),
-        ):
-            is_behind = True
-            while True:
-                # Also what was told before we listened.
-                for told in await self._told(ticket) if is_behind else ():
-                    if fresh := answer.feed(told):
-                        yield fresh
-                if (lines := await self._lines(ticket)) is not None:
-                    break
-                is_behind = False
-                while not is_behind and (delta := await news.next()) is not None:
-                    if fresh := answer.feed(delta):
-                        yield fresh
-                    is_behind = answer.misses(delta)
-        for fresh in answer.rest(lines):
-            yield fresh
+        return Follower(self._connection, _place(ticket)).stream(from_offset=from_offset)
+
+    def follow(
+        self, job: str, *, batch: str | None = None, from_offset: int = 0
+    ) -> AsyncGenerator[TokenDelta, None]:
+        """Join a job that was submitted elsewhere or before, as `stream` does; any job has an id.
+
+        A job that does not exist is waited for: bound it. Raises JobRejected for what is no id.
+        """
+        place = Place(
+            tenant=self._tenant,
+            batch=identifier(batch, what="batch id") if batch is not None else None,
+            job=identifier(job, what="job id"),
+        )
+        return Follower(self._connection, place).stream(from_offset=from_offset)
 
     def _prepare(
         self,
@@ -184,47 +168,6 @@ class Producer:
         )
         return ticket, (subject, payload, headers)
 
-    @asynccontextmanager
-    async def _listen(self, ticket: Ticket, news: "_News[T]") -> AsyncIterator[None]:
-        """Put None into `news` whenever the job's log may have grown, if there is room for it."""
-
-        def tell(_: object = None) -> None:
-            if not news.full():
-                news.put_nowait(None)
-
-        subject = results_subject(ticket.tenant, ticket.batch, ticket.job)
-        subscription = await self._connection.subscribe(subject, tell)
-        forget = self._connection.on_reconnect(tell)
-        try:
-            yield
-        finally:
-            forget()
-            await subscription.unsubscribe()
-
-    async def _told(self, ticket: Ticket) -> Sequence[TokenDelta]:
-        """Read the live stream so far; without the broker it is not known, and no reason to end."""
-        try:
-            return await self._tokens.read(ticket.tenant, ticket.batch, ticket.job)
-        except BrokerUnreachable:
-            return ()
-
-    async def _lines(self, ticket: Ticket) -> tuple[ResultLine, ...] | None:
-        """Return a job's lines once all are there."""
-        try:
-            state = await self._log.read(ticket.tenant, ticket.batch, ticket.job)
-        except BrokerUnreachable:
-            # The connection comes back by itself, and the wait is the caller's to end.
-            return None
-        if state.sha256 is not None and state.sha256 != ticket.sha256:
-            raise JobRejected(
-                f"job id {ticket.job} of tenant {ticket.tenant} was used before with other "
-                "content: choose a new id for new content",
-                code="id_conflict",
-            )
-        if not state.complete:
-            return None
-        return tuple(sorted(state.lines, key=lambda line: line.fleet.item))
-
 
 @asynccontextmanager
 async def open_producer(
@@ -239,20 +182,5 @@ async def open_producer(
         yield Producer(connection, tenant=tenant)
 
 
-class _News(asyncio.Queue[T | None]):
-    """What a waiting client hears: deltas, and None when the log may have grown."""
-
-    # News of a line overtake its storage: look again soon after them, then ever more rarely.
-    _wait_s = RECHECK_S
-
-    async def next(self) -> T | None:
-        """Wait for something new; None says to look at the log again."""
-        try:
-            async with asyncio.timeout(self._wait_s):
-                fresh = await self.get()
-        except TimeoutError:
-            self._wait_s = min(2 * self._wait_s, RECHECK_S)
-            return None
-        if fresh is None:
-            self._wait_s = SOON_S
-        return fresh
+def _place(ticket: Ticket) -> Place:
+    return Place(tenant=ticket.tenant, batch=ticket.batch, job=ticket.job, sha256=ticket.sha256)

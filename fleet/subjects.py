@@ -101,8 +101,16 @@ def results_subject(tenant: str, batch: str | None, job: str) -> str:
 
 
 def tokens_subject(tenant: str, batch: str | None, job: str) -> str:
-    """Name the token stream of one job."""
+    """Name the token stream of one job: where it is read."""
     return f"tokens.{tenant}.{batch or NO_BATCH}.{job}"
+
+
+def tell_subject(tenant: str, batch: str | None, job: str) -> str:
+    """Name where a consumer writes to the token stream of one job.
+
+    What the stream takes is stored, and told to listeners, under the other name.
+    """
+    return f"tell.{tenant}.{batch or NO_BATCH}.{job}"
 
 
 def dead_subject(tier: str, model: str, tenant: str) -> str:

@@ -4,6 +4,7 @@
 default, and only the fields that are here are compared when drift is looked for.
 """
 
+from itertools import count
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -74,6 +75,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One stream. Ages in seconds (0: for ever), sizes in bytes (-1: no limit of its own).
 
     queue_limit: messages a subject may hold; more are refused, or replace the oldest in a bucket.
+    told_as: the subject under which a message is stored and, once it is, told to who listens there;
+    a message that is refused is never heard. lossy: a power cut may take the last moments.
     """
 
     name: str
@@ -90,6 +93,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     atomic: bool = False
     rollup: bool = False
     deny_delete: bool = False
+    told_as: str | None = None
+    lossy: bool = False
 
     def config(self) -> Config:
         """Give the stream's JSON. Storage is always file: memory vanishes with a restart."""
@@ -112,6 +117,11 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.duplicate_window_s is not None:
             config["duplicate_window"] = int(self.duplicate_window_s * NS)
+        if self.told_as is not None:
+            config["subject_transform"] = {"src": self.subjects[0], "dest": _same(self.told_as)}
+            config["republish"] = {"src": self.told_as, "dest": _same(self.told_as)}
+        if self.lossy:
+            config["persist_mode"] = "async"
         return config
 
 
@@ -169,6 +179,14 @@ def durables(model: str, *, ack_wait_s: float) -> tuple[DurableSpec, ...]:
     )
 
 
+def _same(pattern: str) -> str:
+    """Write the destination that keeps what a pattern's wildcards stand for, in their order."""
+    numbers = count(1)
+    return ".".join(
+        f"{{{{wildcard({next(numbers)})}}}}" if part == "*" else part for part in pattern.split(".")
+    )
+
+
 def _jobs(tier: Tier, *, max_bytes: int, queue_limit: int, max_age_s: float = 0.0) -> StreamSpec:
     return StreamSpec(
         name=job_stream(tier),
@@ -212,10 +230,14 @@ STREAMS: tuple[StreamSpec, ...] = (
     ),
     StreamSpec(
         name=TOKENS,
-        subjects=("tokens.*.*.*",),
+        # Whoever listens on a stream's own subjects hears what the stream refuses, too.
+        subjects=("tell.*.*.*",),
+        told_as="tokens.*.*.*",
         discard="old",
         max_age_s=TOKENS_AGE_S,
         max_bytes=TOKENS_BYTES,
+        # Readers wait for the write, and with a sync each it takes longer than all else we do.
+        lossy=True,
     ),
     StreamSpec(
         name=EVENTS,

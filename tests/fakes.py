@@ -10,6 +10,7 @@ import msgspec
 from consumers.identity import Identity
 from fleet.broker.claims import Held
 from fleet.broker.results import LogState
+from fleet.broker.tokens import TokenMessage
 from fleet.claim import Claim
 from fleet.errors import BrokerUnreachable, LeaseLost
 from fleet.job import FleetInfo, Job, ResultLine, Tier, TokenDelta, WireError
@@ -134,16 +135,42 @@ class FakeCancelled:
 
 
 class FakeTokens:
-    """Takes deltas. reachable: False loses them with an error."""
+    """The token stream of one job. reachable: False loses deltas with an error. owner: whose it is.
 
-    def __init__(self) -> None:
+    said: what former owners told. deltas: what was told by the owners since.
+    """
+
+    def __init__(self, *said: TokenDelta) -> None:
+        self.said = said
         self.deltas: list[TokenDelta] = []
         self.reachable = True
+        self.owner = "old" if said else None
 
-    async def publish(self, tenant: str, batch: str | None, job: str, delta: TokenDelta) -> None:
-        if not self.reachable:
-            raise BrokerUnreachable("the buffer is full")
-        self.deltas.append(delta)
+    def teller(self, tenant: str, batch: str | None, job: str, *, writer: str) -> "FakeTeller":
+        return FakeTeller(self, writer)
+
+
+class FakeTeller:
+    """Writes to a FakeTokens for one run."""
+
+    def __init__(self, stream: FakeTokens, writer: str) -> None:
+        self._stream = stream
+        self._writer = writer
+
+    async def take_over(self, *, node: str) -> list[TokenMessage]:
+        stream = self._stream
+        stream.owner = self._writer
+        deltas = (*stream.said, *stream.deltas)
+        return [TokenMessage(sequence=n, writer="old", delta=d) for n, d in enumerate(deltas, 1)]
+
+    async def tell(self, delta: TokenDelta) -> None:
+        stream = self._stream
+        if not stream.reachable:
+            raise BrokerUnreachable("nobody answers")
+        if stream.owner not in {None, self._writer}:
+            raise LeaseLost("another consumer has it")
+        stream.owner = self._writer
+        stream.deltas.append(delta)
 
 
 def job_of(*requests: object, tier: Tier = Tier.BATCH) -> Job:

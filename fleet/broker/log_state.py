@@ -15,6 +15,14 @@ CLAIM_RECORD: Final = "claim"
 MAX_MESSAGE_BYTES: Final = MIB // 2
 
 
+class ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader of a raw log sees of a take-over. at: seconds since the epoch."""
+
+    object: str = "fleet.claim"
+    node: str
+    at: float
+
+
 class LogState(msgspec.Struct, frozen=True, kw_only=True):
     """A job's result log.
 

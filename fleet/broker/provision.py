@@ -125,7 +125,7 @@ def _differences(name: str, wanted: Config, found: Config | None) -> list[Drift]
         for field, value in wanted.items()
         if (found.get(field) or None) != (value or None)
     ]
-    if found.get("persist_mode") == "async":
+    if found.get("persist_mode") == "async" and "persist_mode" not in wanted:
         # It acknowledges before it writes, whatever `sync_interval` says.
         drifts.append(Drift(name, "persist_mode", '"default"', '"async"'))
     return drifts

@@ -10,7 +10,15 @@ import msgspec
 from fleet.broker.connection import Connection
 from fleet.broker.fenced import append_after
 from fleet.broker.latest import Latest
-from fleet.broker.log_state import CLAIM_RECORD, LogState, fold, is_claim, lines_of, pack
+from fleet.broker.log_state import (
+    CLAIM_RECORD,
+    ClaimRecord,
+    LogState,
+    fold,
+    is_claim,
+    lines_of,
+    pack,
+)
 from fleet.broker.stored import Stored, messages
 from fleet.job import ResultLine
 from fleet.subjects import IDENTIFIER, RESULTS, results_subject
@@ -29,14 +37,6 @@ class LogMessage(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     lines: tuple[ResultLine, ...]
     is_claim: bool
-
-
-class _ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader of the raw log sees of a take-over. at: seconds since the epoch."""
-
-    object: str = "fleet.claim"
-    node: str
-    at: float
 
 
 class ResultLog:
@@ -97,7 +97,7 @@ class ResultLog:
     ) -> int:
         """Append the record that fences the former owner out of the log; return its sequence."""
         headers = {SHA256: sha256, WRITER: _append_token(writer), RECORD: CLAIM_RECORD}
-        record = msgspec.json.encode(_ClaimRecord(node=node, at=time.time()))
+        record = msgspec.json.encode(ClaimRecord(node=node, at=time.time()))
         subject = results_subject(tenant, batch, job)
         return await self._append(subject, record, headers, last=last)
 

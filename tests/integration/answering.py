@@ -160,11 +160,14 @@ async def _answer(connection: Connection, job: Job, lines: Lines, answerer: Answ
             error = WireError("cancelled", "the batch was cancelled by its owner")
             lines = lambda job: [answer_to(job, item, error=error) for item in job.items]  # noqa: E731
     if job.tier is Tier.REALTIME:
-        tokens = TokenStream(connection)
+        teller = TokenStream(connection).teller(
+            job.tenant, job.batch, job.id, writer=secrets.token_hex(4)
+        )
+        await teller.take_over(node="n")
         for item in job.items:
             if answer_to(job, item).error is None and isinstance(item, Item):
                 for delta in pieces_of(job, item):
-                    await tokens.publish(job.tenant, job.batch, job.id, delta)
+                    await teller.tell(delta)
     try:
         await log.append(
             job.tenant,

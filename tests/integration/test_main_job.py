@@ -14,9 +14,9 @@ from fleet.broker.nodes import Nodes
 from fleet.broker.tokens import TokenStream
 from fleet.events import UsageRecorded
 from fleet.job import Tier
-from fleet.live_answer import LiveAnswer
 from fleet.manifest import Manifest, layout_of
 from fleet.subjects import BATCHES, batch_key
+from fleet.told import Told
 from tests.asking import MODEL, Asker, answer_to, chat, chunk, event_of, eventually, text_of
 from tests.fleets import RunningFleet, running_consumer, running_fleet
 from tests.integration.brokers import connected
@@ -88,13 +88,13 @@ async def test_the_token_stream_joins_to_the_answer(asker: Asker) -> None:
     receipt = await asker.publish("realtime", chat("tell me", 40))
     job = f"{receipt.stream}-{receipt.sequence}"
     (line,) = await asker.lines(job)
-    deltas = await TokenStream(asker.connection).read(asker.tenant, None, job)
+    messages = await TokenStream(asker.connection).read(asker.tenant, None, job)
+    deltas = [message.delta for message in messages if message.delta]
     assert len(deltas) > 3, "forty tokens take most of a second"
     assert "".join(delta.text for delta in deltas) == text_of(line)
     assert sum(len(delta.token_ids) for delta in deltas) == 40
     assert [delta.finish_reason for delta in deltas][-1] == "length"
-    live = LiveAnswer()
-    assert "".join(new.text for delta in deltas if (new := live.feed(delta))) == text_of(line)
+    assert Told(deltas).text == text_of(line)
 
 
 async def test_embeddings_are_answered_with_a_vector_a_text(asker: Asker) -> None:

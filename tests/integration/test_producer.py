@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
 from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenStream
-from fleet.errors import JobFailed, JobRejected
+from fleet.errors import JobFailed, JobRejected, UsageError
 from fleet.job import Item, Job, ResultLine, Tier, TokenDelta
 from fleet.live_answer import choices
 from fleet.producer import Producer, Ticket, open_producer
@@ -41,12 +42,11 @@ async def streamed(producer: Producer, ticket: Ticket) -> list[TokenDelta]:
 
 
 async def tell(connection: Connection, ticket: Ticket, delta: TokenDelta) -> None:
-    """Publish a delta and wait until the stream holds it."""
-    tokens, where = TokenStream(connection), (ticket.tenant, ticket.batch, ticket.job)
-    await tokens.publish(*where, delta)
-    async with asyncio.timeout(BOUND_S):
-        while delta not in await tokens.read(*where):
-            pass
+    """Tell a delta as a consumer of its own."""
+    stream, where = TokenStream(connection), (ticket.tenant, ticket.batch, ticket.job)
+    teller = stream.teller(*where, writer=secrets.token_hex(4))
+    await teller.take_over(node="n")
+    await teller.tell(delta)
 
 
 async def test_a_job_is_submitted_and_answered(provisioned: Connection, unique: str) -> None:
@@ -102,7 +102,7 @@ async def test_a_stream_that_is_opened_late_is_whole(provisioned: Connection, un
         await answers(producer, ticket)
         deltas = await streamed(producer, ticket)
     assert "".join(delta.text for delta in deltas) == "late reader"
-    assert deltas[0].token_ids == (0,)
+    assert deltas[0].token_ids == (0, 1, 2, 3)
 
 
 async def test_an_answer_without_a_live_stream_comes_from_its_result(
@@ -140,10 +140,30 @@ async def test_an_answer_that_came_out_otherwise_is_said(
     async with answering(provisioned, unique, tier=Tier.REALTIME, is_open=False) as answerer:
         ticket = await producer.submit(chat("the facts"), model=unique)
         await tell(provisioned, ticket, other)
-        answerer.gate.set()
-        with pytest.raises(JobFailed, match="take the result"):
-            await streamed(producer, ticket)
+        reading = asyncio.timeout(BOUND_S)
+        async with reading, aclosing(producer.stream(ticket)) as deltas:
+            assert (await anext(deltas)).text == "a rumour"
+            answerer.gate.set()
+            with pytest.raises(JobFailed, match="from its beginning") as failed:
+                await anext(deltas)
+        assert failed.value.code == "answer_restarted"
+        assert "".join(delta.text for delta in await streamed(producer, ticket)) == "the facts"
         assert await answers(producer, ticket) == ["the facts"]
+
+
+async def test_a_reader_that_comes_back_gets_the_rest(provisioned: Connection, unique: str) -> None:
+    producer = Producer(provisioned, tenant=unique)
+    async with answering(provisioned, unique, tier=Tier.REALTIME):
+        ticket = await producer.submit(chat("every word of it"), model=unique)
+        await answers(producer, ticket)
+        for offset in (0, 6, len("every word of it")):
+            follow = producer.follow(ticket.job, from_offset=offset)
+            async with asyncio.timeout(BOUND_S), aclosing(follow) as deltas:
+                rest = "".join([delta.text async for delta in deltas])
+            assert rest == "every word of it"[offset:]
+        with pytest.raises(UsageError, match="16 characters"):
+            async with asyncio.timeout(BOUND_S):
+                await anext(producer.follow(ticket.job, from_offset=17))
 
 
 @pytest.mark.parametrize(

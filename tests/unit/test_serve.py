@@ -56,7 +56,7 @@ async def served(
         me=ME,
         clock=ShareClock(),
         totals=totals or Totals(),
-        feed=Feed((tokens or FakeTokens()).publish),
+        feed=Feed(tokens or FakeTokens(), node="me"),
     )
     rendered = await server.render(work)
     (run,) = work.open
@@ -92,7 +92,7 @@ async def test_a_resumed_item_whose_last_token_ended_it_is_not_resubmitted() -> 
 
 
 async def test_an_item_that_cannot_go_on_begins_again_whatever_was_saved() -> None:
-    job = job_of(chat("p", 8, frequency_penalty=1.0))
+    job = job_of(chat("p", 8, logprobs=True))
     line = await served(job, saved=saved_of(5))
     assert text_of(line) == answer_to("p", 8)
     assert line.fleet.resumed == "restarted"

@@ -64,6 +64,7 @@ def test_names_on_the_wire_are_these() -> None:
     assert subjects.results_subject("acme", None, "j1") == "results.acme._.j1"
     assert subjects.results_subject("acme", "B7", "j1") == "results.acme.B7.j1"
     assert subjects.tokens_subject("acme", None, "j1") == "tokens.acme._.j1"
+    assert subjects.tell_subject("acme", None, "j1") == "tell.acme._.j1"
     assert subjects.dead_subject("batch", "m", "*") == "dead.batch.m._"
     assert subjects.event_subject("job_dead", "node-1") == "events.job_dead.node-1"
     assert subjects.event_subject("job_dead", "a.b") == "events.job_dead._"

@@ -1,0 +1,153 @@
+"""Following one job: its live answer and its result, from wherever they come.
+
+News come by subscription. Each message of the token stream names the one before it, so a lost one
+is noticed and read; and now and then, and after each reconnect, we look for what nobody told us.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import msgspec
+
+from fleet.broker.connection import Connection
+from fleet.broker.results import ResultLog
+from fleet.broker.tokens import TokenMessage, TokenStream
+from fleet.errors import BrokerUnreachable, JobRejected
+from fleet.job import ResultLine, TokenDelta
+from fleet.live_answer import LiveAnswer
+from fleet.subjects import results_subject
+
+# News come by subscription; this is for the one that got lost.
+RECHECK_S: Final = 2.0
+SOON_S: Final = 0.01
+
+T = TypeVar("T")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job's answers are. sha256: of the body that it must have; None for any."""
+
+    tenant: str
+    job: str
+    batch: str | None = None
+    sha256: str | None = None
+
+
+class Follower:
+    """Waits for one job."""
+
+    def __init__(self, connection: Connection, place: Place) -> None:
+        self._connection = connection
+        self._place = place
+        self._where = (place.tenant, place.batch, place.job)
+        self._log = ResultLog(connection)
+        self._stream = TokenStream(connection)
+        self._seen = 0
+
+    async def result(self) -> tuple[ResultLine, ...]:
+        """Wait for the job's lines, good and bad ones, in the order of its items.
+
+        There is no bound. Raises JobRejected if the id belongs to a job with other content.
+        """
+        news = _News[None](1)
+        async with self._listen(news):
+            while (lines := await self._lines()) is None:
+                await news.next()
+        return lines
+
+    async def stream(self, *, from_offset: int) -> AsyncGenerator[TokenDelta, None]:
+        """Yield the job's answers as they are made, until all are there.
+
+        from_offset: in characters. Raises JobFailed, JobRejected, UsageError.
+        """
+        answer = LiveAnswer(begin=from_offset)
+        news = _News[TokenMessage]()
+        async with self._listen(news), self._stream.listen(*self._where, news.put_nowait):
+            while True:
+                # What was told before we listened, and what got lost.
+                for message in await self._missed():
+                    self._take(answer, message)
+                if (lines := await self._lines()) is not None:
+                    break
+                for fresh in answer.news():
+                    yield fresh
+                while (message := await news.next()) is not None and self._joins(message):
+                    self._take(answer, message)
+                    for fresh in answer.news():
+                        yield fresh
+        answer.settle(lines)
+        for fresh in answer.news():
+            yield fresh
+        answer.check()
+
+    def _joins(self, message: TokenMessage) -> bool:
+        """Say whether nothing between the last message and this one is missing."""
+        return message.sequence <= self._seen or message.previous == self._seen
+
+    def _take(self, answer: LiveAnswer, message: TokenMessage) -> None:
+        if message.sequence > self._seen:
+            self._seen = message.sequence
+            if message.writer is not None and message.delta is not None:
+                answer.take(message.delta)
+
+    @asynccontextmanager
+    async def _listen(self, news: "_News[T]") -> AsyncIterator[None]:
+        """Put None into `news` whenever the job's log may have grown, if there is room for it."""
+
+        def tell(_: object = None) -> None:
+            if not news.full():
+                news.put_nowait(None)
+
+        subscription = await self._connection.subscribe(results_subject(*self._where), tell)
+        forget = self._connection.on_reconnect(tell)
+        try:
+            yield
+        finally:
+            forget()
+            await subscription.unsubscribe()
+
+    async def _missed(self) -> Sequence[TokenMessage]:
+        """Read the stream from where we are; without the broker it is not known, and no matter."""
+        try:
+            return await self._stream.read(*self._where, after=self._seen)
+        except BrokerUnreachable:
+            return ()
+
+    async def _lines(self) -> tuple[ResultLine, ...] | None:
+        """Return the job's lines once all are there."""
+        place = self._place
+        try:
+            state = await self._log.read(*self._where)
+        except BrokerUnreachable:
+            # The connection comes back by itself, and the wait is the caller's to end.
+            return None
+        if place.sha256 is not None and state.sha256 not in {None, place.sha256}:
+            raise JobRejected(
+                f"job id {place.job} of tenant {place.tenant} was used before with other "
+                "content: choose a new id for new content",
+                code="id_conflict",
+            )
+        if not state.complete:
+            return None
+        return tuple(sorted(state.lines, key=lambda line: line.fleet.item))
+
+
+class _News(asyncio.Queue[T | None]):
+    """What a waiting client hears: messages, and None when the log may have grown."""
+
+    # News of a line overtake its storage: look again soon after them, then ever more rarely.
+    _wait_s = RECHECK_S
+
+    async def next(self) -> T | None:
+        """Wait for something new; None says to look at log and stream again."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                fresh = await self.get()
+        except TimeoutError:
+            self._wait_s = min(2 * self._wait_s, RECHECK_S)
+            return None
+        if fresh is None:
+            self._wait_s = SOON_S
+        return fresh
