@@ -7,7 +7,7 @@ import msgspec
 
 from fleet.broker.connection import ApiError, Connection
 from fleet.broker.provision import NOT_FOUND
-from fleet.broker.queued import StreamState
+from fleet.broker.queued import StreamState, state_of
 from fleet.errors import JobRejected
 from fleet.job import Tier
 from fleet.subjects import durable, job_stream, parse_job_subject
@@ -69,6 +69,20 @@ async def durable_states(
     """Read the durables of one tier; `state` is what its stream holds."""
     stored = _stored(state)
     return [await _state(connection, tier, model, stored.get(model, 0)) for model in models]
+
+
+async def all_durable_states(connection: Connection, models: Iterable[str]) -> list[DurableState]:
+    """Read the durables of all tiers; none where the streams are missing."""
+    models, found = tuple(models), list[DurableState]()
+    for tier in Tier:
+        try:
+            state = await state_of(connection, tier)
+        except ApiError as error:
+            if error.err_code not in NOT_FOUND:
+                raise
+            continue
+        found += await durable_states(connection, tier, models, state)
+    return found
 
 
 def _stored(state: StreamState) -> dict[str, int]:

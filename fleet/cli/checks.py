@@ -6,6 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from fleet.broker.durables import DurableState
 from fleet.broker.provision import MISSING, Drift
 
 # 2.12.3 and 2.12.4 lost exhausted messages of replicated work queues.
@@ -91,6 +92,47 @@ def _drifted(name: str, drifts: Sequence[Drift]) -> Check:
     detail = "; ".join(f"{drift.field} is {drift.found}, not {drift.wanted}" for drift in own)
     remedy = "set it back with `nats stream edit` or `nats consumer edit`, or delete an empty one "
     return Check(name=name, state="failed", detail=detail, remedy=remedy + "and run `fleet init`")
+
+
+def check_queues(states: Sequence[DurableState]) -> list[Check]:
+    """Give one line for each durable that keeps jobs from being delivered, or one for all."""
+    checks = [
+        Check(name=state.name, state="failed", detail=trouble.detail, remedy=trouble.remedy)
+        for state in states
+        if (trouble := trouble_of(state)) is not None
+    ]
+    if checks:
+        return checks
+    waiting = sum(state.pending for state in states)
+    out = sum(state.ack_pending for state in states)
+    return [Check(name="queues", state="ok", detail=f"{waiting} jobs wait, {out} are out, stuck 0")]
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What keeps a durable's jobs from being delivered, and what helps."""
+
+    detail: str
+    remedy: str
+
+
+def trouble_of(state: DurableState) -> Trouble | None:
+    """Say what is wrong with a durable that jobs may wait for."""
+    if not state.exists and state.stored:
+        return Trouble(
+            f"missing, and {state.stored} jobs wait for it",
+            f"run `fleet init --model {state.model}`",
+        )
+    if state.paused_s > 0:
+        return Trouble(
+            f"paused for {state.paused_s:.0f} s more, {state.pending} jobs wait",
+            f"`nats consumer resume {state.stream} {state.name}` ends that",
+        )
+    if state.stuck:
+        return Trouble(
+            f"stuck {state.stuck}: stored, and neither waiting nor delivered",
+            "`fleet sweep` puts them back in the queue",
+        )
+    return None
 
 
 def check_sync(sync: SyncConfig | None, *, replicas: int) -> Check:

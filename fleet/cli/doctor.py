@@ -11,10 +11,14 @@ import msgspec
 from fleet.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleet.broker.connection import Connection
+    from fleet.broker.durables import DurableState
     from fleet.cli.checks import Report, SyncConfig
 
 MONITOR_S: Final = 5.0
+LOOK_AGAIN_S: Final = 1.0
 MAX_VARZ_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -53,7 +57,7 @@ def command(
     as_json: bool,
     nats: str | None,
 ) -> None:
-    """Check the broker: version, JetStream, streams and durables, sync setting, clock.
+    """Check the broker: version, JetStream, streams, durables, stuck jobs, sync setting, clock.
 
     Prints one line a check: ok, failed or unknown, what was found, and the remedy. Changes nothing.
     Exit code 1 if a check failed; unknown is no failure.
@@ -90,6 +94,7 @@ async def _examine(
             checks.check_version(connection.server_version),
             checks.check_api_level(api.get("level") if isinstance(api, dict) else None),
             *checks.check_topology(drifts, served),
+            *checks.check_queues(await _queues(connection, served)),
             checks.check_sync(sync, replicas=await _replicas(connection)),
             checks.check_clock(await _clock_ahead_s(connection)),
         ]
@@ -109,6 +114,23 @@ async def _clock_ahead_s(connection: "Connection") -> float | None:
     except BrokerRefused:
         return None
     return (asked + time.time()) / 2 - server
+
+
+async def _queues(connection: "Connection", models: "Sequence[str]") -> "Sequence[DurableState]":
+    """Read how the queues stand; the figures come one by one, so an odd one is read again."""
+    from fleet.broker.durables import all_durable_states  # noqa: PLC0415
+
+    first = await all_durable_states(connection, models)
+    if not any(state.stuck for state in first):
+        return first
+    await asyncio.sleep(LOOK_AGAIN_S)
+    second = await all_durable_states(connection, models)
+    calm = {state.name for state in first if not state.stuck}
+    # What was stuck at one look only was on the move.
+    return [
+        msgspec.structs.replace(state, stored=0) if state.name in calm and state.stuck else state
+        for state in second
+    ]
 
 
 async def _replicas(connection: "Connection") -> int:

@@ -10,7 +10,6 @@ from fleet.cli import options
 from fleet.subjects import plain
 
 if TYPE_CHECKING:
-    from fleet.broker.durables import DurableState
     from fleet.sweep import Swept
 
 # A job that looks stuck is watched for two ack waits before it is touched.
@@ -45,6 +44,7 @@ async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> N
     from fleet.broker.connection import connect  # noqa: PLC0415 - keeps --help quick
     from fleet.broker.context import find_target  # noqa: PLC0415
     from fleet.broker.eventlog import EventLog  # noqa: PLC0415
+    from fleet.cli.checks import trouble_of  # noqa: PLC0415
     from fleet.settings import Settings  # noqa: PLC0415
     from fleet.sweep import Sweeper, sweep_for_ever, sweep_once  # noqa: PLC0415
 
@@ -77,25 +77,5 @@ async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> N
         async for done in sweep_once(sweeper, patience_s=PATIENCE_S):
             swept(done)
         for state in sweeper.durables:
-            if text := trouble(state):
-                click.echo(text, err=True)
-
-
-def trouble(state: "DurableState") -> str | None:
-    """Say what is wrong with a durable that jobs wait for, and what helps."""
-    if not state.exists and state.stored:
-        return (
-            f"{state.name} is missing and {state.stored} jobs wait for it: "
-            f"run `fleet init --model {state.model}`"
-        )
-    if state.paused_s > 0:
-        return (
-            f"{state.name} is paused for {state.paused_s:.0f} s more, {state.pending} jobs wait: "
-            f"`nats consumer resume {state.stream} {state.name}` ends that"
-        )
-    if state.stuck:
-        return (
-            f"{state.name}: stuck {state.stuck}: stored, and neither waiting nor delivered; "
-            "`fleet sweep` puts them back"
-        )
-    return None
+            if (trouble := trouble_of(state)) is not None:
+                click.echo(f"{state.name}: {trouble.detail} -> {trouble.remedy}", err=True)

@@ -1,6 +1,7 @@
 """No stored job stays without an end, even where no consumer lives."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from fleet.broker.queue import Puller
 from fleet.cancel import cancel
 from fleet.sweep import Sweeper, Swept
 from tests.asking import Asker, chat, chunk, eventually
+from tests.integration import cli
 from tests.integration.brokers import connected
 
 
@@ -167,6 +169,43 @@ async def test_a_job_that_its_durable_forgot_is_put_back_and_delivered(
     assert again.sequence > sequence
     assert again.headers["Fleet-Job-Id"] == "mine"
     assert again.number == 1
+
+
+async def test_doctor_and_sweep_say_how_many_are_stuck_and_the_sweep_puts_them_back(
+    asker: Asker, connection: Connection, own_url: str, unique: str
+) -> None:
+    await edit_durable(connection, "batch", unique, max_deliver=1)
+    for number in range(2):
+        await publish(asker, "batch", chat("x"), Fleet_Job_Id=f"j{number}")
+    async with puller(connection, "batch", unique) as pulling:
+        await pulling.ask(2)
+        async with asyncio.timeout(10):
+            assert [await pulling.next() for _ in range(2)]
+        await pulling.ask(1)
+        await forget_advisory(connection, unique)
+        await eventually(lambda: told(own_url, unique, "stuck 2"), "two stuck jobs")
+    await edit_durable(connection, "batch", unique, max_deliver=-1)
+    ran = await cli.fleet(own_url, "sweep", "--json")
+    put_back = [json.loads(line) for line in ran.out.splitlines()]
+    assert {one["job"] for one in put_back if one["code"] == "put_back"} >= {"j0", "j1"}
+    assert await told(own_url, unique, "as it should be")
+
+
+async def told(url: str, model: str, what: str) -> bool:
+    """Whether `fleet doctor` says something of a model."""
+    ran = await cli.fleet(url, "doctor", "--json", "--model", model, "--ack-wait", "0.5")
+    return any(what in check["detail"] for check in json.loads(ran.out)["checks"])
+
+
+async def test_doctor_says_which_queue_is_missing_or_paused_and_how_many_jobs_wait(
+    asker: Asker, connection: Connection, own_url: str, unique: str
+) -> None:
+    await publish(asker, "batch", chat("x"), Fleet_Job_Id="j")
+    until_ = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
+    await connection.api(f"CONSUMER.PAUSE.JOBS_BATCH.batch_{unique}", {"pause_until": until_})
+    assert await told(own_url, unique, "s more, 1 jobs wait")
+    await connection.api(f"CONSUMER.DELETE.JOBS_BATCH.batch_{unique}")
+    assert await told(own_url, unique, "missing, and 1 jobs wait for it")
 
 
 async def forget_advisory(connection: Connection, model: str) -> None:
