@@ -1,7 +1,6 @@
 """What works while the engine is up: a runner, and an intake for each durable. Built by hand."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from consumers.feed import Feed
 from consumers.flags import Cancellations, Fallback
 from consumers.gate import Gate
 from consumers.halt import Halt
+from consumers.health import Pulse
 from consumers.identity import Identity
 from consumers.intake import Intake, Room
 from consumers.keeper import Keeper
@@ -61,7 +61,8 @@ class Ground:
 class Crew:
     """Takes jobs for one engine until the drain begins and what runs has ended."""
 
-    def __init__(self, ground: Ground, engine: Engine, lease: LeaseKeeper) -> None:
+    def __init__(self, ground: Ground, engine: Engine, lease: LeaseKeeper, pulse: Pulse) -> None:
+        self._pulse = pulse
         self._ground = ground
         self._engine = engine
         self._fallback = Fallback(ground.connection, ground.me.model)
@@ -211,7 +212,7 @@ class Crew:
     async def _watch_engine(self) -> None:
         """Hand everything over when the engine shows no life: an idle one may be dead, too."""
         while True:
-            silent_s = time.monotonic() - self._engine.alive_at
+            silent_s = self._pulse.engine_silent_s
             if silent_s > self._ground.settings.alive_s:
                 self._halt.begin(
                     EngineDead(f"the engine gave no sign of life for {silent_s:.0f} s")

@@ -7,7 +7,6 @@ extending while the engine shows life, whatever the loop of the consumer does.
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
@@ -32,17 +31,14 @@ class Lease:
 class LeaseKeeper:
     """Extends every held lease each `interval_s`, over a connection of its own.
 
-    alive_at: when the engine last showed life; after `alive_s` of silence nothing is extended any
-    more, and the jobs go to other consumers when their ack wait ends.
+    fit: whether this process is fit to work; while it is not, nothing is extended, and the jobs go
+    to other consumers when their ack wait ends.
     """
 
-    def __init__(
-        self, connect: Connect, *, interval_s: float, alive_at: Callable[[], float], alive_s: float
-    ) -> None:
+    def __init__(self, connect: Connect, *, interval_s: float, fit: Callable[[], bool]) -> None:
         self._connect = connect
         self._interval_s = interval_s
-        self._alive_at = alive_at
-        self._alive_s = alive_s
+        self._fit = fit
         self._held: set[Lease] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -83,8 +79,7 @@ class LeaseKeeper:
     async def _extend_for_ever(self) -> None:
         async with self._connect() as connection:
             while not self._stop.is_set():
-                began = time.monotonic()
-                if began - self._alive_at() < self._alive_s:
+                if self._fit():
                     with self._lock:
                         deliveries = [lease.delivery for lease in self._held]
                     for delivery in deliveries:

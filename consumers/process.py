@@ -13,6 +13,7 @@ from consumers.beat import Heart, Load
 from consumers.crew import Crew, Ground
 from consumers.drain import Drain
 from consumers.engine import Engine
+from consumers.health import Pulse, served
 from consumers.identity import Identity
 from consumers.interruption.follow import follow
 from consumers.lease import Connect, LeaseKeeper
@@ -103,6 +104,12 @@ class _Life:
         self._ready = False
         self._crew: Crew | None = None
         self._slots = 0
+        self._pulse = Pulse(
+            alive_s=ground.settings.alive_s,
+            blocked_s=ground.settings.blocked_s,
+            connected=lambda: ground.connection.connected,
+            state=lambda: self._load().state,
+        )
 
     async def live(self, start_engine: StartEngine) -> None:
         ground, me = self._ground, self._ground.me
@@ -117,16 +124,16 @@ class _Life:
                 pid=me.pid,
             )
         )
-        heart = self._heart()
-        with self._signals():
+        heart, settings = self._heart(), ground.settings
+        probes = served(self._pulse, host=settings.health_host, port=settings.health_port)
+        with self._signals(), probes:
             async with asyncio.TaskGroup() as beside:
                 tasks = [
                     beside.create_task(ground.connection.closed()),
                     beside.create_task(heart.beat_for_ever()),
+                    beside.create_task(self._pulse.tick_for_ever()),
                     beside.create_task(control.serve(ground.connection, me.node, self._obey)),
-                    beside.create_task(
-                        follow(self._hear, cloud=ground.settings.cloud, env=os.environ)
-                    ),
+                    beside.create_task(follow(self._hear, cloud=settings.cloud, env=os.environ)),
                 ]
                 await self._work_until_drained(start_engine)
                 for task in tasks:
@@ -169,6 +176,7 @@ class _Life:
                 await self._work_with_one(start_engine)
             except EngineDead as error:
                 was_ready, self._ready, self._crew = self._ready, False, None
+                self._pulse.engine_alive_at = None
                 again = was_ready and restarts.allowed(time.monotonic())
                 self._ground.emit(
                     EngineLost(
@@ -186,13 +194,13 @@ class _Life:
         began, settings = time.monotonic(), self._ground.settings
         async with start_engine() as engine:
             self._slots = engine.facts.slots
+            self._pulse.engine_alive_at = lambda: engine.alive_at
             with LeaseKeeper(
                 self._connect_lease,
                 interval_s=settings.ack_wait_s / 3,
-                alive_at=lambda: engine.alive_at,
-                alive_s=settings.alive_s,
+                fit=lambda: self._pulse.ill() is None,
             ) as lease:
-                self._crew = Crew(self._ground, engine, lease)
+                self._crew = Crew(self._ground, engine, lease, self._pulse)
                 await self._crew.work(lambda: self._is_ready(time.monotonic() - began))
 
     def _is_ready(self, load_s: float) -> None:

@@ -33,9 +33,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     beat_s, beat_ttl_s: heartbeat of a node. drain_s: what a notice without a deadline leaves: a
     pod's grace period between SIGTERM and SIGKILL. drain_reserve_s: the end of the time left, kept
     for saving and handing over. alive_s: how long an engine may be silent before its jobs'
-    leases lapse. realtime_deadline_s: for real-time jobs that name none. price_usd_per_hour: of
-    this node, for cost figures. cloud: whose metadata service is asked for notices; auto asks all
-    until one answers.
+    leases lapse; blocked_s: how long the event loop may be blocked before they do.
+    realtime_deadline_s: for real-time jobs that name none. health_host, health_port: where /livez
+    and /readyz answer; off without a port. price_usd_per_hour: of this node, for cost figures.
+    cloud: whose metadata service is asked for notices; auto asks all until one answers.
     """
 
     nats: str | None = None
@@ -49,6 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] | None = None
     drain_reserve_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 2.0
     alive_s: Positive = 30.0
+    blocked_s: Positive = 120.0
+    health_host: str = "127.0.0.1"
+    health_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
     realtime_deadline_s: Positive = 300.0
     price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0, le=10_000)] | None = None
     cloud: Cloud = "auto"

@@ -1,7 +1,6 @@
 """Prompts that hurt their consumer: one item pays for it, its neighbours and the fleet do not."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 
