@@ -40,13 +40,15 @@ class Played(NamedTuple):
     history: History
 
 
-async def play(stage: Stage, scenario: Scenario, seed: int, folder: Path) -> Played:
+async def play(
+    stage: Stage, scenario: Scenario, seed: int, folder: Path, *, turn: int | None = None
+) -> Played:
     """Play it and check its history. Whatever it is, the fleet is whole again afterwards."""
     began = time.monotonic()
     tenant = f"{scenario.name}-{seed}"
     with History(folder / f"{tenant}.jsonl") as history:
         async with connected(stage.url) as connection:
-            act = Act(stage, connection, history, tenant=tenant, seed=tenant)
+            act = Act(stage, connection, history, tenant=tenant, turn=turn)
             async with acting(act):
                 before = await act.generated()
                 try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 
 from fleet.faults import POINTS
 from tests.fault.act import Act
@@ -11,39 +12,45 @@ from tests.fault.stage import ACK_WAIT_S
 FAULTY_S = 40.0
 # Points that only a consumer passes that was told to go.
 AT_RELEASE = ("release.before", "release.after")
+AT_TAKE_OVER = "claim.after"
+RARE = (*AT_RELEASE, AT_TAKE_OVER)
 OTHERS = ("freeze", "block:4", "fail")
 
 
 async def killed_at_every_point(act: Act) -> None:
     """A consumer for each point between two steps, which dies there."""
-    await _at_every_point(act, dict.fromkeys(POINTS, "kill"))
+    await _at_points(act, dict.fromkeys(act.share(POINTS), "kill"))
 
 
 async def hurt_at_every_point(act: Act) -> None:
     """At each point one freezes beyond its lease, blocks, or sees the broker fail."""
+    points = act.share(POINTS)
     turn = act.chance.randrange(len(OTHERS))
-    await _at_every_point(
-        act, {point: OTHERS[(turn + n) % len(OTHERS)] for n, point in enumerate(POINTS)}
-    )
+    await _at_points(act, {p: OTHERS[(turn + n) % len(OTHERS)] for n, p in enumerate(points)})
 
 
-async def _at_every_point(act: Act, actions: dict[str, str]) -> None:
+async def _at_points(act: Act, actions: dict[str, str]) -> None:
+    """Start a consumer for each point, and give them work until each came past its own."""
     faults = {
-        point: f"{point}={action}@{act.chance.randint(1, 2 if point not in AT_RELEASE else 1)}"
+        point: f"{point}={action}@{1 if point in RARE else act.chance.randint(1, 2)}"
         for point, action in actions.items()
     }
-    nodes = {point: f"{act.tenant}-{point.replace('.', '-')}" for point in POINTS}
+    nodes = {point: f"{act.tenant}-{point.replace('.', '-')}" for point in faults}
     await act.extras({nodes[point]: fault for point, fault in faults.items()})
     waiting = dict(nodes)
-    give_up = asyncio.get_running_loop().time() + FAULTY_S
-    while waiting and asyncio.get_running_loop().time() < give_up:
+    give_up = time.monotonic() + FAULTY_S
+    while waiting and time.monotonic() < give_up:
         await act.publish(3)
         await asyncio.sleep(0.5)
+        busy = act.busy()
         for point, node in list(waiting.items()):
-            if point in AT_RELEASE and node in act.busy():
+            if point in AT_RELEASE and node in busy:
                 act.notice(node)
             if await _struck(act, node, faults[point]):
                 del waiting[point]
+        if AT_TAKE_OVER in waiting and (others := sorted(set(act.base()) & set(busy))):
+            # What is given back is taken over, sooner or later by the one that waits for it.
+            act.notice(act.chance.choice(others))
     for point, node in waiting.items():
         act.note("unproven", node, outcome=f"never came past {point} with work in hand")
 

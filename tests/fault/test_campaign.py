@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SEED
+from tests.fault.act import TURNS
 from tests.fault.crowds import CROWDS
 from tests.fault.play import Played, Scenario, play
 from tests.fault.report import report
-from tests.fault.scenarios import NODES
+from tests.fault.scenarios import NODES, POINTS_HURT
 from tests.fault.stage import Stage, stage
 from tests.fault.surroundings import SURROUNDINGS
 from tests.fleets import ROOT
 
-SEEDS = 3
+SEEDS = TURNS
 SOAK_SEEDS = 20
-SCENARIOS = (*NODES, *CROWDS, *SURROUNDINGS)
+SCENARIOS = (*POINTS_HURT, *NODES, *CROWDS, *SURROUNDINGS)
 # Names of tenants are made of seeds.
 FIRST = SEED % 1_000_000
 
@@ -35,7 +36,7 @@ def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 async def test_no_job_is_lost_doubled_or_answered_wrongly(
     shared_stage: Stage, scenario: Scenario, turn: int, tmp_path: Path
 ) -> None:
-    played = await play(shared_stage, scenario, FIRST + turn, tmp_path)
+    played = await play(shared_stage, scenario, FIRST + turn, tmp_path, turn=turn)
     assert not played.found.violations, (
         f"history: {played.history.path}; FLEET_SEED={SEED} plays it again\n"
         + "\n".join(played.found.violations[:20])
