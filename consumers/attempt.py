@@ -23,8 +23,9 @@ from consumers.settler import Settler
 from consumers.work import ItemRun, Work
 from fleet.broker.queue import Delivery
 from fleet.claim import ATTEMPTS_MAX
+from fleet.endings import deadline_of
 from fleet.errors import EngineDead, LeaseLost
-from fleet.job import Job, Tier
+from fleet.job import Job
 
 
 class Attempts:
@@ -128,6 +129,9 @@ class Attempts:
         return self._halt.begun.is_set() or self._keeper.drains
 
     def _deadline(self, delivery: Delivery, job: Job) -> float | None:
-        if job.deadline is None and job.tier is Tier.REALTIME:
-            return delivery.published_at + self._realtime_deadline_s
-        return job.deadline
+        return deadline_of(
+            deadline=job.deadline,
+            tier=job.tier,
+            published_at=delivery.published_at,
+            realtime_deadline_s=self._realtime_deadline_s,
+        )
