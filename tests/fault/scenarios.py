@@ -58,17 +58,18 @@ async def _at_points(act: Act, actions: dict[str, str]) -> None:
 async def _struck(act: Act, node: str, fault: str) -> bool:
     """Say whether the fault has happened, and write it down."""
     action = fault.partition("=")[2].partition("@")[0].partition(":")[0]
-    if action == "kill":
-        if (code := act.stage.ended(node)) is None:
-            return False
-        if code == -signal.SIGKILL:
-            act.note("kill", node, outcome=fault)
+    code = act.stage.ended(node)
+    if action == "kill" and code == -signal.SIGKILL:
+        act.note("kill", node, outcome=fault)
         return True
-    if action == "freeze":
-        if not act.stage.is_stopped(node):
-            return act.stage.ended(node) is not None
+    if action == "freeze" and act.stage.is_stopped(node):
         act.note("freeze", node, outcome=fault)
         return True
+    if code is not None:
+        act.note("unproven", node, outcome=f"ended with {code} before {fault}")
+        return True
+    if action in {"kill", "freeze"}:
+        return False
     # What blocks or fails goes on by itself; nobody sees from outside that it happened.
     act.note("block" if action == "block" else "fail", node, outcome=fault)
     return True
