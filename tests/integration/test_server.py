@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -134,6 +135,43 @@ async def test_a_server_that_ignores_sigterm_is_killed(
     async with serve(tmp_path) as server:
         os.kill(server.pid, signal.SIGSTOP)
     assert not is_alive(server.pid)
+
+
+async def test_a_server_that_is_killed_comes_back_with_its_addresses_and_its_store(
+    tmp_path: Path,
+) -> None:
+    async with serve(tmp_path) as server, connected(server.url) as connection:
+        await connection.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s"]})
+        await connection.append("s", b"x")
+        before = (server.pid, server.url, server.monitor)
+        os.kill(server.pid, signal.SIGKILL)
+        began = time.monotonic()
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                try:
+                    info = await connection.api("STREAM.INFO.S")
+                    break
+                except BrokerUnreachable:
+                    await connection.up()
+        assert info["state"]["messages"] == 1
+        assert server.pid != before[0]
+        assert (server.url, server.monitor) == before[1:]
+        assert time.monotonic() - began < WAIT_S
+    assert not is_alive(server.pid)
+
+
+async def test_a_server_that_dies_again_and_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.broker.server.MOST_DEATHS", 1)
+    with pytest.raises(ExceptionGroup) as raised:
+        async with serve(tmp_path) as server:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    with suppress(ProcessLookupError):
+                        os.kill(server.pid, signal.SIGKILL)
+                    await asyncio.sleep(0.01)
+    assert raised.group_contains(BrokerUnreachable, match="died 2 times")
 
 
 def test_the_server_is_found_beside_python_or_where_we_are_told(tmp_path: Path) -> None:
