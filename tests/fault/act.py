@@ -182,12 +182,12 @@ class Act:
             assert time.monotonic() < give_up, f"waited {bound_s:.0f} s in vain for {what}"
             await asyncio.sleep(POLL_S)
 
-    async def drained(self) -> Proof:
+    async def drained(self, tenant: str | None = None) -> Proof:
         """Wait until all jobs have ended; after a bound, return what is known all the same."""
         give_up = time.monotonic() + DRAINED_S
         while True:
             with suppress(BrokerUnreachable, BrokerRefused):
-                proof = await verify(self.connection, tenant=self.tenant)
+                proof = await verify(self.connection, tenant=tenant or self.tenant)
                 if not proof.open or time.monotonic() > give_up:
                     return proof
             assert time.monotonic() < give_up + BOUND_S, "the broker does not answer"

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fleet.broker.connection import Connection
-from fleet.evidence import verify
 from tests.asking import Asker, chat
 from tests.fault.act import Act
 from tests.fault.play import Scenario
@@ -89,8 +88,7 @@ async def flood_of_another_tenant(act: Act) -> None:
             group.create_task(send(first))
         await act.publish(4)
     act.kill(await act.victim())
-    await act.drained()
-    proof = await verify(act.connection, tenant=flood)
+    proof = await act.drained(flood)
     for job in proof.open:
         act.note("still_queued", job.node or "nobody", job=job.job, outcome=flood)
     for flaw in proof.flaws:

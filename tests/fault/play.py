@@ -15,11 +15,13 @@ from fleet.events import JobLost, JobReleased, JobTakenOver
 from fleet.job import ResultLine
 from fleet.subjects import RESULTS
 from tests.asking import text_of
-from tests.fault.act import Act, acting
+from tests.fault.act import POLL_S, Act, acting
 from tests.fault.checker import Found, Limits, check
 from tests.fault.history import Entry, History
 from tests.fault.stage import CHECKPOINT_S, RATE, SLOTS, Stage
 from tests.integration.brokers import connected
+
+DEAF_S = 30.0
 
 
 class Scenario(NamedTuple):
@@ -152,14 +154,23 @@ def _judged(act: Act, job: str, line: ResultLine) -> str:
 
 async def _leftovers(act: Act) -> None:
     """I6 and I8: who is alive answers, and nobody is connected who is not alive."""
-    alive = set(act.base())
-    known = {"fleet-up", *alive, *(f"{name}-lease" for name in alive)}
-    known |= {name for name in act.stage.connections() if name.startswith("test")}
-    stray = [name for name in await asyncio.to_thread(act.stage.connections) if name not in known]
-    for name in stray:
-        act.note("left_behind", name, outcome="connection")
-    listed = {node.node for node in await Nodes(act.connection).list()}
-    for name in alive - listed:
-        act.note("deaf", name, outcome="its process runs and its heart does not beat")
+    for name in await _silent(act):
+        act.note("deaf", name, outcome=f"its process runs, its heart did not beat for {DEAF_S} s")
+    alive = act.base()
+    known = {"fleet-up", "test", *alive, *(f"{name}-lease" for name in alive)}
+    for name in await asyncio.to_thread(act.stage.connections):
+        if name not in known:
+            act.note("left_behind", name, outcome="connection")
     if leaked := act.stage.leaked_fds():
         act.note("left_behind", "fleet up", outcome=f"{leaked} files")
+
+
+async def _silent(act: Act) -> set[str]:
+    """Name who lives and says nothing, after all had time to load or to come back."""
+    give_up = time.monotonic() + DEAF_S
+    while True:
+        listed = {node.node for node in await Nodes(act.connection).list()}
+        silent = set(act.base()) - listed
+        if not silent or time.monotonic() > give_up:
+            return silent
+        await asyncio.sleep(POLL_S)
