@@ -1,9 +1,7 @@
 """Deliveries that are no jobs."""
 
-from datetime import UTC, datetime
-
 from fleet.broker.queue import Delivery
-from fleet.claim import Claim, Past
+from fleet.claim import Claim
 from fleet.errors import JobRejected
 from fleet.job import Job
 from fleet.refusal import Refusals
@@ -38,20 +36,10 @@ class Refuser:
         self, delivery: Delivery, job: Job, cause: JobRejected, claim: Claim | None
     ) -> None:
         """Keep a copy of a job of which nothing worked, with its history; settling it is ours."""
-        history = [_line(past) for past in claim.history] if claim else []
+        history = [past.told for past in claim.history] if claim else []
         await self._refusals.bury(delivery, cause, tenant=job.tenant, job=job.id, history=history)
 
     async def conflict(self, delivery: Delivery, job: Job) -> None:
         """Bury a job whose id belongs to a job with other content, which is not touched."""
-        cause = JobRejected(
-            f"job id {job.id} of tenant {job.tenant} was used before with other content: "
-            "choose a new id for new content",
-            code="id_conflict",
-        )
-        await self._refusals.bury(delivery, cause, tenant=job.tenant, job=job.id)
+        cause = await self._refusals.conflict(delivery, tenant=job.tenant, job=job.id)
         await delivery.term(cause.code)
-
-
-def _line(past: Past) -> str:
-    when = datetime.fromtimestamp(past.at, UTC).isoformat(timespec="seconds")
-    return f"{when} {past.how.replace('_', ' ')} {past.node}".rstrip()

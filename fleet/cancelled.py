@@ -17,7 +17,7 @@ from fleet.endings import CANCELLED
 from fleet.errors import LeaseLost
 from fleet.finisher import Finisher
 from fleet.manifest import Manifest
-from fleet.subjects import BATCHES, CANCELS, batch_key
+from fleet.subjects import BATCHES, CANCELS, JOB_STREAMS, batch_key, cancel_key
 from fleet.topology import bucket_stream, bucket_subject
 from fleet.wire import BATCH
 
@@ -37,7 +37,7 @@ class CancelledJobs:
         self._manifests = Bucket(connection, BATCHES, Manifest)
         self._after: dict[str, int] = {}
         # When each was first seen, on the monotonic clock.
-        self._marks: dict[tuple[str, int], float] = {}
+        self._marks: dict[str, tuple[Mark, float]] = {}
         self._batches: dict[str, tuple[Manifest, float]] = {}
         self._deliveries: dict[str, int] = {}
         self.waits = False
@@ -54,12 +54,13 @@ class CancelledJobs:
     async def _end_marked(self, durables: Sequence[DurableState]) -> list[Queued]:
         delivered = {(state.stream, state.model): state.delivered_seq for state in durables}
         ended: list[Queued] = []
-        for (stream, sequence), since in tuple(self._marks.items()):
-            one = await queued_at(self._connection, stream, sequence)
-            if one is None:
-                del self._marks[stream, sequence]
+        for key, (mark, since) in tuple(self._marks.items()):
+            one = await queued_at(self._connection, mark.stream, mark.sequence)
+            if one is None or not _is_of(key, one):
+                del self._marks[key]
                 continue
-            is_out = sequence <= delivered.get((stream, one.subject.split(".")[2]), 0)
+            model = one.subject.split(".")[2]
+            is_out = mark.sequence <= delivered.get((mark.stream, model), 0)
             if time.monotonic() - since < (DELIVERED_S if is_out else PATIENCE_S):
                 self.waits = True
             elif await self._finisher.end(one, CANCELLED) == "ended":
@@ -116,9 +117,10 @@ class CancelledJobs:
     async def _read(self) -> None:
         """Take in what was cancelled since."""
         now = time.monotonic()
-        async for _, payload in self._new(CANCELS):
-            if (mark := _decoded(payload, Mark)) is not None:
-                self._marks.setdefault((mark.stream, mark.sequence), now)
+        async for key, payload in self._new(CANCELS):
+            mark = _decoded(payload, Mark)
+            if mark is not None and mark.stream in JOB_STREAMS:
+                self._marks[key] = (mark, now)
         async for key, payload in self._new(BATCHES):
             manifest = _decoded(payload, Manifest)
             if manifest is None or manifest.state != "cancelling":
@@ -135,6 +137,11 @@ class CancelledJobs:
         ):
             yield stored.subject[start:], stored.payload
             self._after[bucket] = stored.sequence
+
+
+def _is_of(key: str, one: Queued) -> bool:
+    """Whether a mark's place holds its job: another one may stand there in a stream made anew."""
+    return key == cancel_key(one.subject.rpartition(".")[2], one.job)
 
 
 def _decoded(payload: bytes, kind: type[T]) -> T | None:

@@ -4,6 +4,7 @@ The claim is one record in the bucket `claims`; every write to it is compare-and
 revision. Checkpoints travel inside it, so saving progress and proving ownership are one write.
 """
 
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -43,6 +44,12 @@ class Past(msgspec.Struct, frozen=True, array_like=True):
     at: float
     node: str
     how: End
+
+    @property
+    def told(self) -> str:
+        """The same in words, for a dead letter."""
+        when = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="seconds")
+        return f"{when} {self.how.replace('_', ' ')} {self.node}".rstrip()
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,7 +55,8 @@ class Finisher:
             return "ended"
         logged = await self._results.read(job.tenant, job.batch, job.id)
         if logged.sha256 not in {None, job.sha256}:
-            await self._conflict(one, job)
+            await self._refusals.conflict(one, tenant=job.tenant, job=job.id)
+            await remove(self._connection, one)
             return "ended"
         held = await self._claims.get(job.tenant, job.id)
         if logged.complete:
@@ -68,7 +69,8 @@ class Finisher:
         except LeaseLost:
             return "left"
         if bury is not None:
-            await self._refusals.bury(one, bury, tenant=job.tenant, job=job.id)
+            history = [past.told for past in held.claim.history] if held and held.claim else []
+            await self._refusals.bury(one, bury, tenant=job.tenant, job=job.id, history=history)
         await self._settle(one, job, held)
         return "ended"
 
@@ -124,15 +126,6 @@ class Finisher:
                 await self._claims.forget(job.tenant, job.id, held.revision)
             except LeaseLost:
                 return  # a consumer settles it at the same time
-
-    async def _conflict(self, one: Queued, job: Job) -> None:
-        cause = JobRejected(
-            f"job id {job.id} of tenant {job.tenant} was used before with other content: "
-            "choose a new id for new content",
-            code="id_conflict",
-        )
-        await self._refusals.bury(one, cause, tenant=job.tenant, job=job.id)
-        await remove(self._connection, one)
 
 
 def _decode(one: Queued) -> Job:

@@ -133,6 +133,16 @@ class Refusals:
             )
         )
 
+    async def conflict(self, letter: Letter, *, tenant: str, job: str) -> JobRejected:
+        """Bury a job whose id belongs to one with other content; return what was said of it."""
+        cause = JobRejected(
+            f"job id {job} of tenant {tenant} was used before with other content: "
+            "choose a new id for new content",
+            code="id_conflict",
+        )
+        await self.bury(letter, cause, tenant=tenant, job=job)
+        return cause
+
     def _line(self, job: str, cause: JobRejected) -> ResultLine:
         return ResultLine(
             id=f"{job}-0",

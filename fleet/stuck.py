@@ -15,7 +15,7 @@ from fleet.broker.connection import ApiError, Connection
 from fleet.broker.durables import DurableState
 from fleet.broker.queued import Queued, queued, queued_at, remove
 from fleet.endings import deadline_of
-from fleet.errors import JobRejected
+from fleet.errors import JobRejected, UsageError
 from fleet.finisher import Finisher
 from fleet.job import Tier
 from fleet.renew import renewed
@@ -123,6 +123,10 @@ class Rescue:
             log.warning(
                 "a stuck job finds its queue full", extra={"job": envelope.id, "stream": stream}
             )
+            return None
+        except UsageError as error:
+            # With what has to be added it is over the server's limit, and so far over ours.
+            await self._finisher.refuse(one, JobRejected(str(error), code="too_large"))
             return None
         await remove(self._connection, one)
         return one

@@ -70,6 +70,9 @@ def job_stream(tier: Tier) -> str:
     return f"JOBS_{tier.upper()}"
 
 
+JOB_STREAMS = frozenset(job_stream(tier) for tier in Tier)
+
+
 def durable(tier: Tier, model: str) -> str:
     """Name the durable of a tier and model: `batch_smollm2`."""
     return f"{tier}_{model}"

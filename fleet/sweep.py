@@ -29,10 +29,10 @@ from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected
 from fleet.events import Emit
 from fleet.expiry import Deadlines
 from fleet.finisher import NODE, Finisher
-from fleet.job import TIERS, Tier
+from fleet.job import Tier
 from fleet.refusal import Refusals
 from fleet.stuck import Rescue
-from fleet.subjects import RESULTS, job_stream, parse_job_subject, shown
+from fleet.subjects import JOB_STREAMS, RESULTS, job_stream, parse_job_subject, shown
 
 # A model may be added a moment after its first job; give `fleet init` that long.
 PATIENCE_S: Final = 2.0
@@ -43,7 +43,6 @@ AGAIN_S: Final = 5.0
 # So many expired jobs a look: each takes several writes that wait for the disk.
 ROUND: Final = 500
 _NO_TEXT: Final = "\ufffd"
-_STREAMS: Final = frozenset(job_stream(Tier(tier)) for tier in TIERS)
 log = logging.getLogger(__name__)
 
 
@@ -165,7 +164,7 @@ class Sweeper:
         said = exhausted(self._connection, after=self._advisory)
         async with aclosing(said):
             async for self._advisory, advisory in said:
-                if advisory.stream in _STREAMS:
+                if advisory.stream in JOB_STREAMS:
                     self._exhausted.append(advisory)
         waiting, self._exhausted = self._exhausted, []
         for advisory in waiting:

@@ -1,6 +1,7 @@
-"""No stored job stays without an end, even where no consumer lives."""
+"""No job stays without an end, even where no consumer lives: it expires, or is cancelled."""
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import AsyncIterator
@@ -8,14 +9,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fleet.batch_file import bodies, survey
+from fleet.batches import Batches, draft
 from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
-from fleet.broker.queue import Puller
 from fleet.cancel import cancel
-from fleet.sweep import Sweeper, Swept
+from fleet.sweep import Sweeper
 from tests.asking import Asker, chat, chunk, eventually
-from tests.integration import cli
 from tests.integration.brokers import connected
+from tests.integration.sweeping import publish, stored, sweep_for, until
 
 
 @pytest.fixture
@@ -34,40 +36,6 @@ def asker(connection: Connection, unique: str) -> Asker:
 @pytest.fixture
 def sweeper(connection: Connection) -> Sweeper:
     return Sweeper(connection, realtime_deadline_s=1.0, checkpoint_s=0.2)
-
-
-async def publish(asker: Asker, tier: str, body: object, **headers: str) -> int:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return (await asker.publish(tier, body, headers=named, model=asker.tenant)).sequence
-
-
-async def until(sweeper: Sweeper, code: str, *, bound_s: float = 30.0) -> Swept:
-    """Sweep until something with this code was done."""
-
-    async def look() -> Swept | None:
-        return next((one for one in await sweeper.sweep() if one.code == code), None)
-
-    return await eventually(look, code, bound_s=bound_s)
-
-
-async def stored(connection: Connection, tier: str, unique: str) -> int:
-    """Count what is queued for this test's model."""
-    filters = {"subjects_filter": f"jobs.{tier}.{unique}.*"}
-    info = await connection.api(f"STREAM.INFO.JOBS_{tier.upper()}", filters)
-    return sum((info["state"].get("subjects") or {}).values())
-
-
-def puller(connection: Connection, tier: str, model: str) -> Puller:
-    return Puller(connection, stream=f"JOBS_{tier.upper()}", durable=f"{tier}_{model}")
-
-
-async def edit_durable(connection: Connection, tier: str, model: str, **changes: object) -> None:
-    stream, name = f"JOBS_{tier.upper()}", f"{tier}_{model}"
-    config = (await connection.api(f"CONSUMER.INFO.{stream}.{name}"))["config"] | changes
-    await connection.api(
-        f"CONSUMER.CREATE.{stream}.{name}.{config['filter_subject']}",
-        {"stream_name": stream, "action": "update", "config": config},
-    )
 
 
 async def test_a_realtime_job_that_nobody_takes_expires_within_seconds_of_its_deadline(
@@ -110,12 +78,6 @@ async def test_two_sweeps_at_once_give_each_item_one_line(
         assert len(await asker.raw_lines(f"j{number}")) == 1
 
 
-async def sweep_for(sweeper: Sweeper, seconds: float) -> None:
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        await sweeper.sweep()
-
-
 async def test_a_queued_job_that_is_cancelled_ends_without_a_consumer(
     asker: Asker, sweeper: Sweeper, connection: Connection, unique: str
 ) -> None:
@@ -129,124 +91,37 @@ async def test_a_queued_job_that_is_cancelled_ends_without_a_consumer(
     assert await stored(connection, "batch", unique) == 0
 
 
-async def test_a_job_that_reached_a_cap_of_deliveries_becomes_a_dead_letter_with_a_result(
-    asker: Asker, sweeper: Sweeper, connection: Connection, unique: str
+async def test_a_batch_that_is_cancelled_while_no_consumer_lives_ends_and_says_so(
+    connection: Connection, sweeper: Sweeper, unique: str
 ) -> None:
-    await edit_durable(connection, "batch", unique, max_deliver=1)
-    sequence = await publish(asker, "batch", chunk([chat("a"), chat("b")]), Fleet_Job_Id="j")
-    async with puller(connection, "batch", unique) as pulling:
-        await pulling.ask(1)
-        async with asyncio.timeout(10):
-            assert (await pulling.next()) is not None
-        await pulling.ask(1)  # only a pull makes the server notice
-        swept = await until(sweeper, "deliveries_exhausted")
-    assert "max_deliver" in swept.message
-    lines = await asker.lines("j")
-    assert [line.error and line.error.code for line in lines] == ["deliveries_exhausted"] * 2
-    letter = await asker.dead_letter("j")
-    assert (letter.code, letter.stream_sequence) == ("deliveries_exhausted", str(sequence))
+    batches = Batches(connection, tenant=unique)
+    lines = [
+        json.dumps({"custom_id": f"r{n}", "method": "POST", **chat(f"p{n}")}) for n in range(5)
+    ]
+    file = io.BytesIO("\n".join(lines).encode())
+    found = survey(file, model=unique, chunk=2)
+    plan = draft(found, tenant=unique, model=unique, input_name="f", now=time.time())
+    file.seek(0)
+    await batches.submit(plan, bodies(file, found))
+    assert (await batches.cancel(plan.id)).status == "cancelling"
+
+    async def over() -> bool:
+        await sweeper.sweep()
+        return (await batches.manifest(plan.id)).state == "cancelled"
+
+    await eventually(over, "the end of the batch")
+    status = await batches.status(plan.id)
+    assert (status.status, status.request_counts.failed) == ("cancelled", 5)
     assert await stored(connection, "batch", unique) == 0
 
 
-async def test_a_job_that_its_durable_forgot_is_put_back_and_delivered(
-    asker: Asker, sweeper: Sweeper, connection: Connection, unique: str
+async def test_a_mark_that_names_what_is_not_its_job_removes_nothing(
+    asker: Asker, connection: Connection, sweeper: Sweeper, unique: str
 ) -> None:
-    await edit_durable(connection, "batch", unique, max_deliver=1)
-    sequence = await publish(asker, "batch", chat("x"), Nats_Msg_Id="mine")
-    async with puller(connection, "batch", unique) as pulling:
-        await pulling.ask(1)
-        async with asyncio.timeout(10):
-            assert (await pulling.next()) is not None
-        await pulling.ask(1)
-        await forget_advisory(connection, unique)
-        await until(sweeper, "put_back")
-        async with asyncio.timeout(10):
-            again = await pulling.next()
-            while again is None:
-                await pulling.ask(1)
-                again = await pulling.next()
-        await again.ack()
-    assert again.sequence > sequence
-    assert again.headers["Fleet-Job-Id"] == "mine"
-    assert again.number == 1
-
-
-async def test_doctor_and_sweep_say_how_many_are_stuck_and_the_sweep_puts_them_back(
-    asker: Asker, connection: Connection, own_url: str, unique: str
-) -> None:
-    await edit_durable(connection, "batch", unique, max_deliver=1)
-    for number in range(2):
-        await publish(asker, "batch", chat("x"), Fleet_Job_Id=f"j{number}")
-    async with puller(connection, "batch", unique) as pulling:
-        await pulling.ask(2)
-        async with asyncio.timeout(10):
-            assert [await pulling.next() for _ in range(2)]
-        await pulling.ask(1)
-        await forget_advisory(connection, unique)
-        await eventually(lambda: told(own_url, unique, "stuck 2"), "two stuck jobs")
-    await edit_durable(connection, "batch", unique, max_deliver=-1)
-    ran = await cli.fleet(own_url, "sweep", "--json")
-    put_back = [json.loads(line) for line in ran.out.splitlines()]
-    assert {one["job"] for one in put_back if one["code"] == "put_back"} >= {"j0", "j1"}
-    assert await told(own_url, unique, "as it should be")
-
-
-async def told(url: str, model: str, what: str) -> bool:
-    """Whether `fleet doctor` says something of a model."""
-    ran = await cli.fleet(url, "doctor", "--json", "--model", model, "--ack-wait", "0.5")
-    return any(what in check["detail"] for check in json.loads(ran.out)["checks"])
-
-
-async def test_doctor_says_which_queue_is_missing_or_paused_and_how_many_jobs_wait(
-    asker: Asker, connection: Connection, own_url: str, unique: str
-) -> None:
-    await publish(asker, "batch", chat("x"), Fleet_Job_Id="j")
-    until_ = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
-    await connection.api(f"CONSUMER.PAUSE.JOBS_BATCH.batch_{unique}", {"pause_until": until_})
-    assert await told(own_url, unique, "s more, 1 jobs wait")
-    await connection.api(f"CONSUMER.DELETE.JOBS_BATCH.batch_{unique}")
-    assert await told(own_url, unique, "missing, and 1 jobs wait for it")
-
-
-async def forget_advisory(connection: Connection, model: str) -> None:
-    """Wait for the advisory and remove it, as if the stream ADVISORIES had not been there."""
-
-    async def look() -> bool:
-        subject = f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS_BATCH.batch_{model}"
-        info = await connection.api("STREAM.INFO.ADVISORIES", {"subjects_filter": subject})
-        return bool(info["state"].get("subjects"))
-
-    await eventually(look, "the advisory")
-    await connection.api("STREAM.PURGE.ADVISORIES")
-
-
-async def test_a_job_in_good_hands_is_not_taken_for_a_stuck_one(
-    asker: Asker, sweeper: Sweeper, connection: Connection, unique: str
-) -> None:
-    await publish(asker, "batch", chat("x"), Fleet_Job_Id="j")
-    async with puller(connection, "batch", unique) as pulling:
-        await pulling.ask(1)
-        async with asyncio.timeout(10):
-            delivery = await pulling.next()
-        assert delivery is not None
-        for _ in range(8):
-            await delivery.extend()
-            assert not [one for one in await sweeper.sweep() if one.job == "j"]
-            await asyncio.sleep(0.3)
-        await delivery.ack()
-    assert await stored(connection, "batch", unique) == 0
-
-
-async def test_a_durable_that_was_deleted_leaves_its_jobs_until_it_is_made_again(
-    asker: Asker, sweeper: Sweeper, connection: Connection, unique: str
-) -> None:
-    await publish(asker, "batch", chat("x"), Fleet_Job_Id="j")
-    await connection.api(f"CONSUMER.DELETE.JOBS_BATCH.batch_{unique}")
-    await sweep_for(sweeper, 4.0)
-    (state,) = [one for one in sweeper.durables if one.name == f"batch_{unique}"]
-    assert (state.exists, state.stored) == (False, 1)
-    await provision(connection, [unique], ack_wait_s=0.5)
-    async with puller(connection, "batch", unique) as pulling:
-        await pulling.ask(1)
-        async with asyncio.timeout(10):
-            assert (await pulling.next()) is not None
+    sequence = await publish(asker, "batch", chat("x"), Fleet_Job_Id="j")
+    for stream in ("JOBS_BATCH", "RESULTS", "../x"):
+        mark = json.dumps({"stream": stream, "sequence": sequence, "at": 0.0}).encode()
+        await connection.append(f"$KV.cancels.other.{unique}", mark)
+        await sweep_for(sweeper, 3.0)
+    assert await stored(connection, "batch", unique) == 1
+    assert await asker.raw_lines("j") == []
