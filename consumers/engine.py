@@ -16,7 +16,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     context_tokens: prompt and output together. exact: greedy output does not depend on what else is
     in the batch nor on where it was cut (float32, or the scripted engine). embeds: it answers
-    embeddings and nothing else; otherwise it answers chat and completions and nothing else.
+    embeddings and nothing else; otherwise it answers chat and completions and nothing else. keyed:
+    sampling with a seed, and penalties, go on behind `Sampling.kept` tokens as if never cut.
     vocabulary: token ids are below it.
     default_tokens: length of an answer whose request names none, None for what the context holds.
     """
@@ -30,6 +31,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     exact: bool
     embeds: bool
+    keyed: bool = False
     default_tokens: int | None = None
 
 
@@ -45,12 +47,14 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """How to choose tokens, in the engine's terms: all limits count from where the request starts.
 
     Stop strings are not here: they are matched outside the engine, on the joined text, so that one
-    that straddles an interruption is seen. json_schema: None for free text; the schema as JSON
-    text; or "{}" for any JSON object.
+    that straddles an interruption is seen. kept: how many of the prompt's last tokens are the
+    beginning of the answer. json_schema: None for free text; the schema as JSON text; or "{}" for
+    any JSON object.
     """
 
     max_tokens: int
     min_tokens: int = 0
+    kept: int = 0
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
@@ -62,6 +66,15 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     ignore_eos: bool = False
     logprobs: int | None = None
     json_schema: str | None = None
+
+    @property
+    def penalised(self) -> bool:
+        """Whether tokens that were there before are less likely, or more so."""
+        return (
+            self.frequency_penalty != 0
+            or self.presence_penalty != 0
+            or self.repetition_penalty != 1
+        )
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

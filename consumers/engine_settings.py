@@ -22,7 +22,7 @@ CPU_BLOCK_TOKENS = 32
 # What Overbook relies on being set its own way.
 OURS = frozenset(
     {"model", "runner", "served_model_name", "scheduling_policy", "skip_tokenizer_init",
-     "worker_extension_cls"}
+     "worker_extension_cls", "logits_processors"}
 )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ class VllmEngine:
         with _translated("invalid_schema" if sampling.json_schema else "engine_refused"):
             outputs = self._llm.generate(
                 {"type": "token", "prompt_token_ids": list(prompt_ids)},
-                _params(sampling),
+                _params(sampling, keyed=self.facts.keyed),
                 self._unique(request_id),
                 priority=priority,
             )
@@ -262,7 +262,7 @@ def _import_vllm(settings: VllmSettings) -> Any:
     return vllm
 
 
-def _params(sampling: Sampling) -> Any:
+def _params(sampling: Sampling, *, keyed: bool) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -271,7 +271,7 @@ def _params(sampling: Sampling) -> Any:
         check_schema(sampling.json_schema)
         structured = StructuredOutputsParams(**structured_args(sampling.json_schema))
     return SamplingParams(
-        **sampling_args(sampling),
+        **sampling_args(sampling, keyed=keyed),
         structured_outputs=structured,
         output_kind=RequestOutputKind.DELTA,
     )

@@ -24,6 +24,7 @@ def facts_of(llm: Any, settings: VllmSettings, version: str) -> EngineFacts:
         # Measured on CPUs; a GPU's kernels sum in an order that depends on the batch.
         exact=dtype == "float32" and model.quantization is None and settings.on_cpu,
         embeds=settings.embeds,
+        keyed=bool(model.logits_processors),
     )
 
 

@@ -17,6 +17,8 @@ from consumers.engine_settings import (
 from fleet.errors import EngineDead, JobRejected, UsageError
 
 EngineArg: TypeAlias = Any
+# The name under which a request tells our logits processor how its tokens are to be chosen.
+RECIPE = "overbook"
 
 
 class TokenLogprob(Protocol):
@@ -56,6 +58,8 @@ def llm_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[str, 
         }
         if not settings.embeds:
             args["max_model_len"] = CPU_CONTEXT_TOKENS
+            if "speculative_config" not in settings.engine_args:  # vLLM takes only one of the two
+                args["logits_processors"] = ["consumers.vllm_noise:KeyedSampler"]
     if not settings.embeds:
         # With "auto" the first request would settle the backend for all that follow.
         args["structured_outputs_config"] = {"backend": "xgrammar"}
@@ -69,8 +73,21 @@ def llm_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[str, 
     return args | {name: _typed(name, text, fields) for name, text in settings.engine_args.items()}
 
 
-def sampling_args(sampling: Sampling) -> dict[str, Any]:
-    """Return the keyword arguments of vLLM's SamplingParams, but for structured output."""
+def sampling_args(sampling: Sampling, *, keyed: bool = False) -> dict[str, Any]:
+    """Return the keyword arguments of vLLM's SamplingParams, but for structured output.
+
+    keyed: our logits processor is there. What it chooses is greedy and plain to vLLM, and what it
+    has no part in reaches vLLM as it would without it.
+    """
+    if keyed and _needs_key(sampling):
+        plain = Sampling(
+            max_tokens=sampling.max_tokens,
+            min_tokens=sampling.min_tokens,
+            temperature=0,
+            ignore_eos=sampling.ignore_eos,
+            logprobs=sampling.logprobs,
+        )
+        return sampling_args(plain) | {"extra_args": {RECIPE: msgspec.to_builtins(sampling)}}
     return {
         "max_tokens": sampling.max_tokens,
         "min_tokens": sampling.min_tokens,
@@ -126,6 +143,12 @@ def logprobs_of(
         (_logprob(chosen, entries[chosen]), *_likeliest(entries, count))
         for chosen, entries in zip(token_ids, positions or (), strict=True)
     )
+
+
+def _needs_key(sampling: Sampling) -> bool:
+    if sampling.temperature > 0:
+        return sampling.seed is not None
+    return sampling.frequency_penalty != 0 or sampling.presence_penalty != 0
 
 
 def _likeliest(entries: Mapping[int, TokenLogprob], count: int) -> list[Logprob]:

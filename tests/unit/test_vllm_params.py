@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from consumers.engine import Logprob, Sampling
 from consumers.engine_settings import VllmSettings, check_model_path, engine_args, environment
 from consumers.vllm_params import (
+    RECIPE,
     finish_of,
     llm_args,
     logprobs_of,
@@ -113,6 +115,48 @@ def test_sampling_keeps_text_and_stop_strings_out_of_the_engine() -> None:
     assert "stop" not in args
     assert args["top_k"] == 0
     assert args["logprobs"] == 2
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Sampling(max_tokens=5, temperature=0.7, seed=3, top_p=0.9, repetition_penalty=1.2),
+        Sampling(max_tokens=5, temperature=0, frequency_penalty=0.5, kept=2),
+        Sampling(max_tokens=5, temperature=0, presence_penalty=-0.5),
+    ],
+)
+def test_what_we_choose_ourselves_is_greedy_and_plain_to_vllm(asked: Sampling) -> None:
+    args = sampling_args(asked, keyed=True)
+    assert msgspec.convert(args.pop("extra_args")[RECIPE], Sampling) == asked
+    assert args == sampling_args(Sampling(max_tokens=5, temperature=0))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Sampling(max_tokens=5, temperature=0),
+        Sampling(max_tokens=5, temperature=0, seed=3, repetition_penalty=1.2),
+        Sampling(max_tokens=5, temperature=1),
+    ],
+)
+def test_what_we_have_no_part_in_reaches_vllm_as_it_is(asked: Sampling) -> None:
+    assert sampling_args(asked, keyed=True) == sampling_args(asked)
+
+
+def test_limits_and_log_probabilities_stay_with_vllm() -> None:
+    asked = Sampling(max_tokens=9, min_tokens=4, seed=1, logprobs=2, ignore_eos=True)
+    args = sampling_args(asked, keyed=True)
+    assert (args["max_tokens"], args["min_tokens"], args["logprobs"]) == (9, 4, 2)
+    assert args["ignore_eos"] is True
+
+
+def test_noise_is_keyed_on_a_cpu_unless_tokens_are_guessed_ahead() -> None:
+    name = "logits_processors"
+    assert llm_args(settings(), KNOWN)[name] == ["consumers.vllm_noise:KeyedSampler"]
+    guessing = settings(engine_args={"speculative_config": "{}"})
+    known = KNOWN | {"speculative_config": dict}
+    for other in (guessing, settings(device="cuda"), settings(task="embed")):
+        assert name not in llm_args(other, known)
 
 
 def test_any_object_and_a_schema_are_different_constraints() -> None:
