@@ -10,9 +10,11 @@ from itertools import zip_longest
 from typing import Any
 
 from fleet.broker.connection import ApiError, Connection
+from fleet.broker.control import ask
 from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.control import DrainOrder, Order
+from fleet.errors import BrokerRefused, BrokerUnreachable, NotFound
 from fleet.events import NodeStopped
 from fleet.evidence import verify
 from fleet.node import Node
@@ -151,6 +153,15 @@ class Act:
     def notice(self, node: str) -> None:
         if self.stage.send(node, signal.SIGTERM):
             self.note("notice", node)
+
+    async def order(self, node: str, order: Order) -> None:
+        """Give a node an order as an operator does; one that has just gone cannot obey."""
+        try:
+            heard = await ask(self.connection, node, order)
+        except (NotFound, BrokerUnreachable):
+            return
+        if isinstance(order, DrainOrder):
+            self.note("drain", node, outcome=heard.state)
 
     def freeze(self, node: str) -> None:
         if self.stage.send(node, signal.SIGSTOP):

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 
+from fleet.control import DrainOrder, ResumeOrder
 from fleet.faults import POINTS
 from tests.fault.act import Act
 from tests.fault.play import Scenario
@@ -97,6 +98,19 @@ async def told_to_go(act: Act) -> None:
         await act.pause(0.3, 1.0)
 
 
+async def drained_by_order(act: Act) -> None:
+    """Orders to drain: at once, within a time, and one that is taken back while it runs."""
+    await act.publish(12)
+    await act.order(await act.victim(), DrainOrder(left_s=0.0))
+    await act.order(await act.victim(), DrainOrder(left_s=act.chance.uniform(0.2, 2.0)))
+    await act.publish(6)
+    stays = await act.victim()
+    await act.order(stays, DrainOrder(left_s=30.0))
+    await act.pause(0.0, 0.5)
+    await act.order(stays, ResumeOrder())
+    await act.publish(2)
+
+
 async def frozen_and_back(act: Act) -> None:
     """A zombie: frozen until another has finished its job, then let go on."""
     await act.publish(8)
@@ -137,6 +151,7 @@ POINTS_HURT = (
 NODES = (
     Scenario("kill", "kill -9 at a random token", killed_at_random),
     Scenario("notice", "SIGTERM, twice, and with kill -9 behind it", told_to_go),
+    Scenario("drain", "ordered to drain, and an order taken back", drained_by_order),
     Scenario("freeze", "frozen beyond the lease, then back", frozen_and_back),
     Scenario("broker-kill", "broker killed and restarted six times", broker_killed),
     Scenario("broker-stall", "broker silent for longer than a lease", broker_frozen),
