@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from consumers.gate import Gate
 from consumers.halt import Halt
@@ -29,7 +30,10 @@ from fleet.job import Job
 
 
 class Attempts:
-    """Works on jobs that are ours, and settles each by its outcome."""
+    """Works on jobs that are ours, and settles each by its outcome.
+
+    now: tells the time that deadlines are compared with, and that of publishing.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Attempts:
         halt: Halt,
         gate: Gate,
         realtime_deadline_s: float,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._server = server
         self._keeper = keeper
@@ -49,6 +54,7 @@ class Attempts:
         self._halt = halt
         self._gate = gate
         self._realtime_deadline_s = realtime_deadline_s
+        self._now = now
 
     async def work(self, lease: Lease, work: Work) -> None:
         """Work on the job beside others, or alone if it may be what kills consumers.
@@ -99,7 +105,7 @@ class Attempts:
     async def _attempt(self, work: Work, delivery: Delivery) -> Outcome:
         """Run every open item at once, or one by one, and the keeper beside them."""
         deadline = self._deadline(delivery, work.job)
-        if deadline is not None and deadline <= time.time():
+        if deadline is not None and deadline <= self._now():
             return Ended(EXPIRED)
         if await self._is_cancelled(work.job):
             return Ended(CANCELLED)
@@ -107,7 +113,7 @@ class Attempts:
         for run in work.open:
             if run.item.index in condemned:
                 work.finish(self._server.line(work, run, error=CONDEMNED))
-        queue_s = max(0.0, time.time() - delivery.published_at)
+        queue_s = max(0.0, self._now() - delivery.published_at)
         rendered = await self._server.render(work)
         one_by_one = work.claim is not None and work.claim.isolated
 

@@ -1,16 +1,41 @@
-"""What of a checkpoint can be believed: as much as can be checked, and not a token more. Pure.
+"""What of a checkpoint can be believed: as much as can be checked, and not a token more.
 
 A checkpoint is sealed against accidents, but whoever may write to its bucket can seal nonsense, and
 a node that serves another model under the same name means other words by the same ids. An item that
 is not believed starts again from zero, which costs time and never a wrong answer.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+import msgspec
+
 from consumers.engine import EngineFacts
-from fleet.claim import Saved
+from fleet.claim import Claim, Saved
 from fleet.job import BadItem, CompletionBody, EmbeddingBody, GenerateBody, Job
+
+log = logging.getLogger(__name__)
+
+
+class Believer:
+    """Leaves out of claims what one engine cannot go on from."""
+
+    def __init__(self, facts: EngineFacts, end_token_ids: Collection[int]) -> None:
+        self._facts = facts
+        self._end_token_ids = end_token_ids
+
+    def believe(self, job: Job, claim: Claim) -> Claim:
+        """Return the claim without what is wrong of it, and warn if there was any."""
+        saved, doubts = believed(
+            claim.saved, job, facts=self._facts, end_token_ids=self._end_token_ids
+        )
+        if doubts:
+            log.warning(
+                "a checkpoint cannot be believed: what is wrong of it starts again",
+                extra={"job_id": job.id, "tenant": job.tenant, "cause": "; ".join(sorted(doubts))},
+            )
+        return msgspec.structs.replace(claim, saved=saved)
 
 
 def believed(

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from consumers.attempt import Attempts
+from consumers.belief import Believer
 from consumers.drain import Drain
 from consumers.engine import Engine
 from consumers.feed import Feed
@@ -24,6 +25,7 @@ from consumers.runner import Runner
 from consumers.serve import Server
 from consumers.settler import Settler
 from fleet.broker.claims import Claims
+from fleet.broker.clock import ServerClock
 from fleet.broker.connection import Connection
 from fleet.broker.dead import DeadLetters
 from fleet.broker.nodes import Nodes
@@ -36,7 +38,8 @@ from fleet.faults import NONE, Faults
 from fleet.job import Tier
 from fleet.refusal import Refusals
 from fleet.settings import Settings
-from fleet.subjects import PRIORITY_GROUP, durable, job_stream
+from fleet.subjects import CLAIMS, PRIORITY_GROUP, durable, job_stream
+from fleet.topology import bucket_stream
 
 WATCH_S = 1.0
 # While it drains: how often it looks whether anything runs, and how long before the end it leaves.
@@ -68,6 +71,7 @@ class Crew:
         self._fallback = Fallback(ground.connection, ground.me.model)
         self._refuser = _refuser(ground)
         self._cancellations = Cancellations(ground.connection)
+        self._clock = ServerClock(ground.connection, bucket_stream(CLAIMS))
         self._halt = Halt()
         self._gate = Gate()
         self._runner = self._build(lease)
@@ -86,10 +90,12 @@ class Crew:
 
     async def work(self, ready: Callable[[], None]) -> None:
         """Work until drained; `ready` is called when the pulls begin. Raises EngineDead."""
+        await self._clock.look()
         async with asyncio.TaskGroup() as beside:
             tasks = [
                 beside.create_task(self._watch_engine()),
                 beside.create_task(self._cancellations.follow()),
+                beside.create_task(self._clock.follow()),
             ]
             if any(intent.fallback for intent in self._rooms):
                 tasks.append(beside.create_task(self._fallback.follow()))
@@ -169,6 +175,7 @@ class Crew:
             is_cancelled=self._cancellations,
             totals=ground.totals,
             faults=ground.faults,
+            now=self._clock.told,
         )
         settler = Settler(
             me=ground.me,
@@ -192,6 +199,7 @@ class Crew:
             halt=halt,
             gate=self._gate,
             realtime_deadline_s=settings.realtime_deadline_s,
+            now=self._clock.told,
         )
         return Runner(
             me=ground.me,
@@ -200,6 +208,7 @@ class Crew:
             claims=claims,
             nodes=ground.nodes,
             refuser=self._refuser,
+            believer=Believer(self._engine.facts, self._engine.end_token_ids),
             attempts=attempts,
             settler=settler,
             lease=lease,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -90,7 +90,8 @@ class Keeper:
     """Writes result lines and checkpoints. Every write is fenced; a refusal means the job is lost.
 
     A broker that does not answer is no reason to stop: lines stay pending and go out later. Such a
-    write may have been stored all the same, and then it is our own that stands in our way.
+    write may have been stored all the same, and then it is our own that stands in our way. now:
+    tells the time that deadlines are compared with.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Keeper:
         is_cancelled: IsCancelled,
         totals: Totals,
         faults: Faults = NONE,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._me = me
         self._settings = settings
@@ -115,6 +117,7 @@ class Keeper:
         self._is_cancelled = is_cancelled
         self._totals = totals
         self._faults = faults
+        self._now = now
 
     @property
     def drains(self) -> bool:
@@ -160,7 +163,7 @@ class Keeper:
             return Interrupted()
         if work.failed is not None:
             return Failed(work.failed)
-        if deadline is not None and time.time() >= deadline:
+        if deadline is not None and self._now() >= deadline:
             return Ended(EXPIRED)
         if await self._is_cancelled(work.job):
             return Ended(CANCELLED)
@@ -202,7 +205,7 @@ class Keeper:
         """Wait until something may have to be done."""
         waits = [save_at - time.monotonic(), self._drain.save_in_s]
         if deadline is not None:
-            waits.append(deadline - time.time())
+            waits.append(deadline - self._now())
         if min(waits) > 0 and not (work.complete or work.waits_for_mark):
             try:
                 async with asyncio.timeout(min(waits)):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from consumers.attempt import Attempts
+from consumers.belief import Believer
 from consumers.gate import Gate
 from consumers.halt import Halt
 from consumers.identity import Identity
@@ -42,6 +43,7 @@ class Runner:
         claims: Claims,
         nodes: Nodes,
         refuser: Refuser,
+        believer: Believer,
         attempts: Attempts,
         settler: Settler,
         lease: LeaseKeeper,
@@ -56,6 +58,7 @@ class Runner:
         self._claims = claims
         self._nodes = nodes
         self._refuser = refuser
+        self._believer = believer
         self._attempts = attempts
         self._settler = settler
         self._lease = lease
@@ -168,6 +171,7 @@ class Runner:
     ) -> Work:
         """Make the job ours: first the claim, then a record in the log that fences its owner."""
         writer = secrets.token_hex(8)
+        before = self._believer.believe(job, before) if before else None
         saved = before.saved if before else ()
         claim = take_over(
             before,
