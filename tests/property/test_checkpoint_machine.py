@@ -37,7 +37,7 @@ async def served_for(
     work = Work(job, done=done, last=0, claim=claim)
     server = Server(
         engine=Stepping(model="m"), me=ME, clock=ShareClock(), totals=Totals(),
-        feed=Feed(FakeTokens().publish),
+        feed=Feed(FakeTokens(), node="me"),
     )  # fmt: skip
     rendered = await server.render(work)
     async with asyncio.TaskGroup() as group:

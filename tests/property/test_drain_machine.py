@@ -71,13 +71,15 @@ class DrainMachine(RuleBasedStateMachine):
 
     @rule()
     def withdraw(self) -> None:
-        """What a cloud takes back does not undo a signal; who signals again and again means it."""
+        """What a cloud takes back is void, but whoever sends SIGTERM goes on to SIGKILL."""
+        notice = Notice(kind="withdrawn", source="azure")
         if self.signalled:
+            assert self.drain.hear(notice) is False
             return
-        self.drain.hear(Notice(kind="withdrawn", source="azure"))
+        self.drain.hear(notice)
         self.earliest = None
         assert self.drain.takes_long_work
-        assert self.drain.hear(Notice(kind="withdrawn", source="azure")) is False
+        assert self.drain.hear(notice) is False
 
     @invariant()
     def the_earliest_deadline_counts(self) -> None:
