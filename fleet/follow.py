@@ -12,12 +12,15 @@ from typing import Final, TypeVar
 import msgspec
 
 from fleet.broker.connection import Connection
+from fleet.broker.queued import find
 from fleet.broker.results import ResultLog
+from fleet.broker.stored import messages
 from fleet.broker.tokens import TokenMessage, TokenStream
-from fleet.errors import BrokerUnreachable, JobRejected
+from fleet.errors import BrokerUnreachable, JobRejected, NotFound
 from fleet.job import ResultLine, TokenDelta
 from fleet.live_answer import LiveAnswer
-from fleet.subjects import results_subject
+from fleet.subjects import NO_BATCH, RESULTS, identifier, results_subject, token
+from fleet.wire import BATCH
 
 # News come by subscription; this is for the one that got lost.
 RECHECK_S: Final = 2.0
@@ -33,6 +36,40 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     batch: str | None = None
     sha256: str | None = None
+
+
+async def locate(
+    connection: Connection, *, tenant: str, job: str, batch: str | None = None
+) -> Place:
+    """Find a job by its id, in whatever batch it is; its tenant's queues are read if need be.
+
+    Raises NotFound if it neither waits, nor runs, nor has results; JobRejected for what is no name.
+    """
+    token(tenant, what="tenant")
+    identifier(job, what="job id")
+    if batch is not None:
+        identifier(batch, what="batch id")
+    place = Place(tenant=tenant, job=job, batch=batch)
+    if (found := await _logged(connection, place)) is not None:
+        return found
+    if (queued := await find(connection, tenant, job)) is not None:
+        return msgspec.structs.replace(place, batch=queued.headers.get(BATCH))
+    # It may have ended while we looked for it.
+    if (found := await _logged(connection, place)) is not None:
+        return found
+    raise NotFound(
+        f"tenant {tenant} has no job {job} in its queues, and no result of one: check the id, "
+        "--tenant and --batch; `fleet dead` lists jobs that were given up"
+    )
+
+
+async def _logged(connection: Connection, place: Place) -> Place | None:
+    """Look for a job's log."""
+    subject = results_subject(place.tenant, place.batch or "*", place.job)
+    async for stored in messages(connection, RESULTS, subject):
+        batch = stored.subject.split(".")[2]
+        return msgspec.structs.replace(place, batch=None if batch == NO_BATCH else batch)
+    return None
 
 
 class Follower:

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "setup": Lazy("fleet.cli.setup", "Install the real engine and a small model."),
     "up": Lazy("fleet.cli.up", "Run a broker and consumers on this machine."),
     "submit": Lazy("fleet.cli.submit", "Send one request and follow its answer."),
+    "attach": Lazy("fleet.cli.attach", "Follow a job that was submitted before."),
     "batch": Lazy("fleet.cli.batch", "Send a file of requests, watch it, collect its results."),
     "cancel": Lazy("fleet.cli.cancel", "End one job, whether it waits or runs."),
     "dead": Lazy("fleet.cli.dead", "Jobs that were given up: list, try again, drop."),

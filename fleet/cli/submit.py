@@ -3,9 +3,9 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import aclosing
-from typing import Any, BinaryIO, Final
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any, BinaryIO
 
 import click
 import msgspec
@@ -13,25 +13,12 @@ import msgspec
 from fleet.broker.connection import connect
 from fleet.broker.context import find_target
 from fleet.cli import options
+from fleet.cli.answers import exit_code, print_live, print_notes, print_rest
 from fleet.cli.served import require_served
-from fleet.cli.terminal import write
 from fleet.cli.times import Moment
-from fleet.errors import BrokerUnreachable, JobFailed, UsageError
-from fleet.job import CHAT, COMPLETIONS, EMBEDDINGS, MAX_JOB_BYTES, ResultLine, Tier
-from fleet.live_answer import choices
+from fleet.errors import BrokerUnreachable, UsageError
+from fleet.job import CHAT, COMPLETIONS, EMBEDDINGS, MAX_JOB_BYTES, Tier, TokenDelta
 from fleet.producer import Producer, Request, Ticket
-from fleet.subjects import plain
-
-FAILED: Final = 1
-SOME_FAILED: Final = 3
-
-
-class _Vector(msgspec.Struct, frozen=True):
-    embedding: list[float] | str
-
-
-class _Vectors(msgspec.Struct, frozen=True):
-    data: tuple[_Vector, ...] = ()
 
 
 @click.command("submit")
@@ -59,6 +46,7 @@ class _Vectors(msgspec.Struct, frozen=True):
 )
 @click.option("--deadline", type=Moment(), metavar="WHEN", help="30s, 5m or 2027-01-31T12:00:00Z.")
 @click.option("--id", "job_id", metavar="ID", help="The job's id: the same id is the same job.")
+@click.option("--detach", is_flag=True, help="Print the job's id, and do not wait.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete.")
 @click.option(
     "--timeout",
@@ -76,7 +64,8 @@ def command(**given: Any) -> int:
     """Send one request and print its answer.
 
     PROMPT is a text; `-` reads it from stdin. With --json stdout holds the result lines instead,
-    as OpenAI's batch output has them.
+    as OpenAI's batch output has them. With --detach it holds the job's id, for `fleet attach`; with
+    both, the ticket: `job`, `tenant`, `model`, `tier`, `sequence` and `sha256` of the body.
     """
     request = _request(
         given["prompt"],
@@ -143,72 +132,29 @@ async def _submit(request: Request, given: dict[str, Any]) -> int:
             job_id=given["job_id"],
             deadline=given["deadline"],
         )
+        if given["detach"]:
+            click.echo(msgspec.json.encode(ticket) if given["as_json"] else ticket.job)
+            return 0
+        stream = partial(_stream, producer, ticket)
         is_live = not (given["no_stream"] or given["as_json"])
         try:
             async with asyncio.timeout(given["timeout_s"]):
-                shown = await _print_live(producer, ticket) if is_live else ""
+                end = await print_live(stream) if is_live else 0
                 lines = await producer.result(ticket)
         except TimeoutError as error:
             raise BrokerUnreachable(
                 f"job {ticket.job} has no result after {given['timeout_s']:g} s and stays in the "
-                f"queue: the same command with --id {ticket.job} goes on waiting"
+                f"queue: the same command with --id {ticket.job} goes on waiting, and "
+                f"`fleet attach {ticket.job}` too"
             ) from error
     if given["as_json"]:
         for line in lines:
             click.echo(msgspec.json.encode(line))
     else:
-        _print_rest(lines, shown)
-    _print_notes(lines)
-    failed = sum(line.error is not None for line in lines)
-    return 0 if not failed else FAILED if failed == len(lines) else SOME_FAILED
+        print_rest(lines, begin=end)
+    print_notes(lines)
+    return exit_code(lines)
 
 
-async def _print_live(producer: Producer, ticket: Ticket) -> str:
-    """Print the first answer as it comes; return its text. Others follow when it is complete."""
-    shown = ""
-    async with aclosing(producer.stream(ticket)) as deltas:
-        try:
-            async for delta in deltas:
-                if (delta.item, delta.choice) == (0, 0) and delta.text:
-                    write(delta.text)
-                    shown += delta.text
-        except JobFailed as error:
-            click.echo(f"\nfleet: {error}; it follows", err=True)
-            write("\n")
-            return ""
-    return shown
-
-
-def _print_rest(lines: Sequence[ResultLine], shown: str) -> None:
-    """Print what was not printed live: every answer on a line of its own."""
-    is_first = True
-    for line in lines:
-        for choice in choices(line):
-            write((choice.text.removeprefix(shown) if is_first else choice.text) + "\n")
-            is_first = False
-        if line.response is not None:
-            for vector in msgspec.convert(line.response.body, _Vectors).data:
-                click.echo(msgspec.json.encode(vector.embedding))
-    if shown and is_first:
-        write("\n")  # it began well, and ended in an error
-
-
-def _print_notes(lines: Sequence[ResultLine]) -> None:
-    """Say on stderr what went wrong and what the answer took."""
-    for line in lines:
-        if line.error is not None:
-            where = f"item {line.fleet.item}: " if len(lines) > 1 else ""
-            click.echo(
-                f"fleet: {where}{plain(line.error.code)}: {plain(line.error.message)}", err=True
-            )
-    usage = {
-        name: sum((line.usage or {}).get(name, 0) for line in lines)
-        for name in ("prompt_tokens", "completion_tokens")
-    }
-    nodes = dict.fromkeys(f"{line.fleet.node} ({line.fleet.capacity_type})" for line in lines)
-    interruptions = sum(line.fleet.interruptions for line in lines)
-    click.echo(
-        f"{usage['prompt_tokens']} prompt and {usage['completion_tokens']} output tokens, "
-        f"{', '.join(nodes)}, {interruptions} interruptions",
-        err=True,
-    )
+def _stream(producer: Producer, ticket: Ticket, begin: int) -> AsyncGenerator[TokenDelta, None]:
+    return producer.stream(ticket, from_offset=begin)
