@@ -53,6 +53,7 @@ class Verifier:
         self._logs: dict[Key, _Log] = {}
         self._owners: dict[Key, str | None] = {}
         self._queued: set[Key] = set()
+        self._young: set[Key] = set()
         self._dead: dict[Key, str] = {}
         self._flaws: list[Flaw] = []
         self._lines = self._take_overs = self._interruptions = 0
@@ -86,10 +87,13 @@ class Verifier:
             self._line(key, log, line)
 
     def later(self, message: Logged) -> None:
-        """Take in what the log got meanwhile; jobs that are new since are left to the next look."""
+        """Take in what the log got meanwhile; a job that is new since may just not be done yet."""
         key = (message.tenant, message.job)
-        if key in self._logs or key in self._owners or key in self._queued or self._is_of(key):
-            self.log(message)
+        if not (
+            key in self._logs or key in self._owners or key in self._queued or self._is_of(key)
+        ):
+            self._young.add(key)
+        self.log(message)
 
     def claim(self, tenant: str, job: str, *, owner: str | None) -> None:
         """Take in a claim."""
@@ -217,6 +221,8 @@ class Verifier:
         owner = self._owners.get(key)
         if key in self._queued:
             state = "running" if owner else "queued"
+        elif key in self._young:
+            state = "running"
         elif self._is_unsubmitted(key[1]):
             state = "not_submitted"
         else:

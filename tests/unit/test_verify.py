@@ -141,21 +141,32 @@ def test_a_claim_of_a_job_that_is_nowhere_is_a_lost_job() -> None:
     assert (flaw.kind, flaw.job, flaw.item) == ("missing", "j", None)
 
 
+def later(story: Story, sequence: int, job: str, item: int, items: int) -> None:
+    story.verifier.later(
+        Logged(
+            sequence=sequence, tenant=TENANT, batch="_", job=job, run="a", is_claim=False,
+            lines=(line(job, item, items),), written_at=2001.0,
+        )
+    )  # fmt: skip
+
+
 def test_a_job_that_was_acknowledged_between_two_looks_is_no_loss() -> None:
     story = Story().says("j", [0])
-    story.verifier.later(
-        Logged(
-            sequence=9, tenant=TENANT, batch="_", job="j", run="a", is_claim=False,
-            lines=(line("j", 1, 2),), written_at=2001.0,
-        )
-    )  # fmt: skip
-    story.verifier.later(
-        Logged(
-            sequence=10, tenant=TENANT, batch="_", job="new", run="a", is_claim=False,
-            lines=(line("new", 1, 2),), written_at=2001.0,
-        )
-    )  # fmt: skip
+    later(story, 9, "j", 1, 2)
+    assert story.proof().verdict == "proven"
+
+
+def test_a_job_that_came_and_went_between_two_looks_is_known() -> None:
+    story = Story()
+    later(story, 9, "quick", 0, 1)
     assert (story.proof().verdict, story.proof().jobs) == ("proven", 1)
+
+
+def test_a_job_that_began_after_the_queue_was_read_goes_on() -> None:
+    story = Story()
+    later(story, 9, "new", 1, 2)
+    (going,) = story.proof().open
+    assert (going.job, going.state, going.items_done) == ("new", "running", 1)
 
 
 def test_a_dead_letter_is_an_end() -> None:
