@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from fleet.batch_end import note_end
 from fleet.batch_file import Survey
 from fleet.batch_output import Files, files_of, writing
 from fleet.batch_status import FINAL, BatchStatus, Tally
@@ -130,7 +131,7 @@ class Batches:
         manifest = await self.manifest(batch)
         tally = Tally(manifest)
         await self._count(manifest, tally)
-        return tally.status(manifest)
+        return await self._noted(tally.status(manifest))
 
     async def watch(self, batch: str) -> AsyncGenerator[BatchStatus, None]:
         """Yield the status now and whenever it may have changed, until it is final.
@@ -150,8 +151,7 @@ class Batches:
                     raise
             else:
                 heard_at = time.monotonic()
-                status = tally.status(manifest)
-                yield status
+                yield (status := await self._noted(tally.status(manifest)))
                 if status.status in FINAL:
                     return
             await asyncio.sleep(POLL_S)
@@ -172,7 +172,7 @@ class Batches:
                     lines += tally.add(job, message.lines)
                 for line in sorted(lines, key=lambda line: line.fleet.item):
                     writer.add(line)
-        return Collected(files, tally.status(manifest))
+        return Collected(files, await self._noted(tally.status(manifest)))
 
     async def cancel(self, batch: str) -> BatchStatus:
         """Ask for a batch's end; a batch that is complete already stays as it is.
@@ -210,7 +210,7 @@ class Batches:
             else:
                 manifest, revision = entry.value, entry.revision
                 _check_resumable(manifest, plan)
-                if manifest.state == "submitted":
+                if manifest.state in {"submitted", "completed"}:
                     return manifest, revision
                 manifest = msgspec.structs.replace(manifest, writer=mine.writer)
             try:
@@ -248,6 +248,12 @@ class Batches:
         async for message in log:
             tally.add(message.job, message.lines)
             tally.sequence = message.sequence
+
+    async def _noted(self, status: BatchStatus) -> BatchStatus:
+        """Record an end that was seen."""
+        if status.status in {"completed", "cancelled"}:
+            await note_end(self._bucket, self._key(status.id), status.status)
+        return status
 
     async def _find(self, batch: str) -> tuple[Manifest, int]:
         entry = await self._bucket.get(self._key(batch))

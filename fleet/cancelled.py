@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
 
+from fleet.batch_end import note_end
 from fleet.broker.connection import Connection
 from fleet.broker.durables import DurableState
 from fleet.broker.kv import Bucket
@@ -14,7 +14,6 @@ from fleet.broker.queued import Queued, queued, queued_at
 from fleet.broker.stored import messages
 from fleet.cancel import Mark
 from fleet.endings import CANCELLED
-from fleet.errors import LeaseLost
 from fleet.finisher import Finisher
 from fleet.manifest import Manifest
 from fleet.subjects import BATCHES, CANCELS, JOB_STREAMS, batch_key, cancel_key
@@ -100,19 +99,9 @@ class CancelledJobs:
                 case "settled":
                     pass
         if not left:
-            await self._is_over(key)
+            del self._batches[key]
+            await note_end(self._manifests, key, "cancelled")
         return ended
-
-    async def _is_over(self, key: str) -> None:
-        """Note that nothing of a batch waits any more."""
-        del self._batches[key]
-        entry = await self._manifests.get(key)
-        if entry is None or entry.value.state != "cancelling":
-            return
-        over = msgspec.structs.replace(entry.value, state="cancelled")
-        # Refused: whoever submits it moved it on, and then it is seen again.
-        with suppress(LeaseLost):
-            await self._manifests.put(key, over, revision=entry.revision)
 
     async def _read(self) -> None:
         """Take in what was cancelled since."""

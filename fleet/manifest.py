@@ -21,7 +21,7 @@ MAX_JOBS: Final = 10**_DIGITS
 MAX_BATCH_ID: Final = 64 - 1 - _DIGITS
 _JOB: Final = re.compile(rf"(?P<batch>.+)-(?P<number>[0-9]{{{_DIGITS}}})")
 
-BatchState: TypeAlias = Literal["submitting", "submitted", "cancelling", "cancelled"]
+BatchState: TypeAlias = Literal["submitting", "submitted", "completed", "cancelling", "cancelled"]
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
@@ -42,8 +42,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     layout: how many items each job holds, in the order of the file. submitted_jobs: jobs known to
     be in the queue; at most one more group of jobs may be there. created_at, deadline: seconds
     since the epoch. completion_window_s: None for no deadline. state: what producers asked for;
-    whether the batch is complete is for its results to say. writer: a random token of the process
-    that submits, so that of two at the same batch only the later one goes on.
+    whether a batch is complete is for its results to say, and is noted here once somebody saw it.
+    writer: a random token of the process that submits, so that of two at the same batch only the
+    later one goes on.
     """
 
     id: str

@@ -103,6 +103,19 @@ async def test_a_complete_batch_is_not_cancelled(
     assert not (await batches.manifest(plan.id)).is_cancelled
 
 
+async def test_the_list_knows_of_an_end_once_somebody_saw_it(
+    provisioned: Connection, batches: Batches, unique: str
+) -> None:
+    plan, work = plan_of(content(4), unique)
+    async with answering(provisioned, unique):
+        await batches.submit(plan, work)
+        assert [each.state for each in await batches.ls()] == ["submitted"]
+        await finished(batches, plan.id)
+    assert [each.state for each in await batches.ls()] == ["completed"]
+    again = await batches.submit(*plan_of(content(4), unique))
+    assert (again.state, again.submitted_jobs) == ("completed", 1)
+
+
 async def test_a_second_line_of_an_item_is_counted_and_not_used(
     provisioned: Connection, batches: Batches, unique: str, tmp_path: Path
 ) -> None:
