@@ -174,8 +174,9 @@ class Server:
         done_ids = kept.done_ids if kept else ()
         if work.telling and (said := work.telling.said(item.index, 0)):
             # Readers know more than the checkpoint. Without one the prompt was rendered once more.
-            done_ids = go_on(said, done_ids, limit=limits[0]) if run.keeps else ()
-            run.saved = Saved(item.index, prompts[0] if done_ids else (), done_ids)
+            known = Saved(item.index, prompts[0] if run.keeps else (), done_ids)
+            run.saved = go_on(known, said, work.job, self._engine, limit=limits[0])
+            done_ids = run.saved.done_ids
         if run.saved:
             run.resumed = kind if run.keeps and run.saved.done_ids else "restarted"
         run.answers = [

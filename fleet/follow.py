@@ -110,8 +110,8 @@ class Follower:
                     break
                 for fresh in answer.news():
                     yield fresh
-                while (message := await news.next()) is not None and self._joins(message):
-                    self._take(answer, message)
+                while (heard := await news.next()) is not None and self._joins(heard):
+                    self._take(answer, heard)
                     for fresh in answer.news():
                         yield fresh
         answer.settle(lines)

@@ -23,9 +23,11 @@ def chat(text: str) -> dict[str, object]:
     return {"url": "/v1/chat/completions", "body": {"messages": messages}}
 
 
-async def submit(connection: Connection, unique: str, text: str = TEXT, **options: str) -> str:
+async def submit(
+    connection: Connection, unique: str, text: str = TEXT, *, batch: str | None = None
+) -> None:
     producer = Producer(connection, tenant=unique)
-    return (await producer.submit(chat(text), model=unique, job_id="mine", **options)).job
+    await producer.submit(chat(text), model=unique, job_id="mine", batch=batch)
 
 
 async def attach(url: str, unique: str, *args: str) -> Ran:
