@@ -70,24 +70,25 @@ class Attempts:
 
     async def _work_on(self, lease: Lease, work: Work) -> None:
         """Work on the job and settle it by how that ended."""
-        outcome, poison = await self._ended(work, lease.delivery), None
-        match outcome:
+        match await self._ended(work, lease.delivery):
             case Interrupted():
                 await self._settler.release(lease, work)
                 return
             case Failed(error=error) if work.attempts + 1 < ATTEMPTS_MAX:
                 await self._settler.retry(lease, work, error)
                 return
+            case Failed(error=error):
+                self._settler.count_failure(work)
+                for run in work.open:
+                    work.give_up(self._server.line(work, run, error=run.error or error))
             case Lost(reason=reason):
                 raise LeaseLost(reason)
-            case Ended(error=error) | Failed(error=error):
-                if isinstance(outcome, Failed) and not work.items_done:
-                    poison = error
+            case Ended(error=error):
                 for run in work.open:
-                    work.finish(self._server.line(work, run, error=run.error or error))
+                    work.finish(self._server.line(work, run, error=error))
             case Complete():
                 pass
-        await self._settler.settle(lease, work, poison=poison)
+        await self._settler.settle(lease, work)
 
     async def _ended(self, work: Work, delivery: Delivery) -> Outcome:
         """Run the job; a dead engine halts all of them, and interrupts this one."""
@@ -112,7 +113,7 @@ class Attempts:
         condemned = work.claim.condemned if work.claim else frozenset()
         for run in work.open:
             if run.item.index in condemned:
-                work.finish(self._server.line(work, run, error=CONDEMNED))
+                work.give_up(self._server.line(work, run, error=CONDEMNED))
         queue_s = max(0.0, self._now() - delivery.published_at)
         rendered = await self._server.render(work)
         one_by_one = work.claim is not None and work.claim.isolated

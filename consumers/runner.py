@@ -11,6 +11,7 @@ from consumers.gate import Gate
 from consumers.halt import Halt
 from consumers.identity import Identity
 from consumers.lease import Lease, LeaseKeeper
+from consumers.outcome import CONDEMNED
 from consumers.refuse import Refuser
 from consumers.settler import Settler
 from consumers.work import Work, progress
@@ -204,6 +205,7 @@ class Runner:
         return Work(
             job,
             done=logged.done,
+            given_up=_given_up(logged),
             last=last,
             claim=claim,
             revision=revision,
@@ -215,3 +217,10 @@ class Runner:
         """Say whether a job that must run alone may do so here."""
         is_spot = self._me.capacity_type == "spot"
         return is_spot or job.tier is Tier.REALTIME or delivery.number > PASSES
+
+
+def _given_up(logged: LogState) -> frozenset[int]:
+    """Find the items that were given up before: those that fail are only at the job's end."""
+    return frozenset(
+        line.fleet.item for line in logged.lines if line.error and line.error.code == CONDEMNED.code
+    )

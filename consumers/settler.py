@@ -42,8 +42,9 @@ class Settler:
         self._emit = emit
         self._faults = faults
 
-    async def settle(self, lease: Lease, work: Work, *, poison: WireError | None) -> None:
-        """Write what is pending and acknowledge; a job of which nothing worked is buried, too."""
+    async def settle(self, lease: Lease, work: Work) -> None:
+        """Write what is pending and acknowledge; a job that was given up whole is buried, too."""
+        poison = work.pending[-1].error if work.hopeless and work.pending else None
         await self._keeper.settle(work)
         if poison is not None:
             cause = JobRejected(poison.message, code=poison.code)
@@ -78,7 +79,7 @@ class Settler:
 
     async def retry(self, lease: Lease, work: Work, error: WireError) -> None:
         """Keep what is done, and let the job wait before the next attempt."""
-        self._book(work, "failed", attempts=work.attempts + 1)
+        self.count_failure(work)
         await self._keeper.release(work)
         delay_s = backoff_s(work.attempts)
         await lease.delivery.nak(delay_s)
@@ -88,6 +89,10 @@ class Settler:
                 attempts=work.attempts, code=error.code, reason=error.message, delay_s=delay_s,
             )
         )  # fmt: skip
+
+    def count_failure(self, work: Work) -> None:
+        """Count an attempt that failed by the job's own fault."""
+        self._book(work, "failed", attempts=work.attempts + 1)
 
     def _book(self, work: Work, how: End, *, attempts: int = 0) -> None:
         """Note in the claim, which the release writes, how our time with the job ended."""

@@ -63,7 +63,7 @@ class Work:
     last: sequence of the newest message in the job's result log, the fence of the next append.
     claim, revision: None and 0 until the first checkpoint of a job that nobody had before.
     writer: a token of this run alone, in whatever it writes, so that it knows its writes again.
-    on_item: called for every item that is finished.
+    given_up: which of the `done` items were. on_item: called for every item that is finished.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Work:
         job: Job,
         *,
         done: frozenset[int],
+        given_up: frozenset[int] = frozenset(),
         last: int,
         claim: Claim | None = None,
         revision: int = 0,
@@ -90,6 +91,7 @@ class Work:
         self._marked = asyncio.Event()
         saved = {entry.index: entry for entry in claim.saved} if claim else {}
         self._done = len(done)
+        self._given_up = len(given_up)
         self._open: dict[int, ItemRun] = {
             item.index: ItemRun(item, saved.get(item.index))
             for item in job.items
@@ -111,6 +113,11 @@ class Work:
         """Why nothing goes on, if every item that is left has failed: the last of the reasons."""
         errors = [run.error for run in self._open.values()]
         return errors[-1] if errors and all(errors) else None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether every item of the job was given up."""
+        return self._given_up == len(self.job.items)
 
     @property
     def waits_for_mark(self) -> bool:
@@ -139,6 +146,11 @@ class Work:
         self.pending.append(line)
         self.changed.set()
         self._on_item()
+
+    def give_up(self, line: ResultLine) -> None:
+        """Book the error line of an item that fails each time, or kills consumers."""
+        self._given_up += 1
+        self.finish(line)
 
     def fail(self, run: ItemRun, error: WireError) -> None:
         """Book that an item failed in this attempt; it stays open for the next one."""

@@ -36,11 +36,10 @@ class JobRejected(JobError):
 
 
 class JobFailed(JobError):
-    """It may succeed later; `retry_in_s` says how much later."""
+    """It may succeed later."""
 
-    def __init__(self, message: str, *, code: str = "failed", retry_in_s: float = 1.0) -> None:
+    def __init__(self, message: str, *, code: str = "failed") -> None:
         super().__init__(message, code=code)
-        self.retry_in_s = retry_in_s
 
 
 class ProcessError(FleetError):
