@@ -62,11 +62,11 @@ class Attempts:
         Raises LeaseLost, BrokerUnreachable, BrokerRefused: somebody else has it, or will have.
         """
         if work.claim is not None and work.claim.isolated:
-            async with self._gate.alone(self._must_go) as alone:
-                await (self._work_on(lease, work) if alone else self._settler.release(lease, work))
+            async with self._gate.alone(self._must_go) as mine:
+                await (self._work_on(lease, work) if mine else self._settler.release(lease, work))
         else:
-            with self._gate.shared():
-                await self._work_on(lease, work)
+            with self._gate.shared() as mine:
+                await (self._work_on(lease, work) if mine else self._settler.release(lease, work))
 
     async def _work_on(self, lease: Lease, work: Work) -> None:
         """Work on the job and settle it by how that ended."""

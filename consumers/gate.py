@@ -26,11 +26,14 @@ class Gate:
         return self._alone > 0
 
     @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Run beside others."""
+    def shared(self) -> Iterator[bool]:
+        """Run beside others; False if one wants to be alone."""
+        if self.closed:
+            yield False
+            return
         self._inside += 1
         try:
-            yield
+            yield True
         finally:
             self._inside -= 1
             self._changed.set()
