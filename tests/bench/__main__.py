@@ -15,6 +15,7 @@ BENCHMARKS = (
     "backlog",
     "first_token",
     "takeover",
+    "realtime_pause",
     "checkpoint_cost",
     "batch_throughput",
 )
