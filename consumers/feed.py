@@ -11,7 +11,7 @@ from consumers.engine import FinishReason
 from consumers.retell import Key, sorted_out
 from fleet.broker.tokens import TokenMessage
 from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
-from fleet.job import Item, Job, Tier, TokenDelta
+from fleet.job import BadItem, EmbeddingBody, Item, Job, Tier, TokenDelta
 from fleet.told import Told
 
 log = logging.getLogger(__name__)
@@ -143,17 +143,13 @@ class Feed:
         self._stream = stream
         self._node = node
 
-    def wanted(self, job: Job) -> bool:
-        """Only real-time answers are read live."""
-        return job.tier is Tier.REALTIME
-
     def begin(self, job: Job, *, writer: str) -> Telling | None:
         """Begin the stream of a job that nobody had before; None if nobody wants one."""
-        return Telling(self._teller(job, writer), job.id, {}) if self.wanted(job) else None
+        return Telling(self._teller(job, writer), job.id, {}) if _is_read(job) else None
 
     async def take_over(self, job: Job, *, writer: str) -> Telling | None:
         """Go on with the stream of a job that another consumer had. Raises BrokerUnreachable."""
-        if not self.wanted(job):
+        if not _is_read(job):
             return None
         teller = self._teller(job, writer)
         try:
@@ -167,3 +163,14 @@ class Feed:
 
     def _teller(self, job: Job, writer: str) -> Teller:
         return self._stream.teller(job.tenant, job.batch, job.id, writer=writer)
+
+
+def is_read(job: Job, item: Item | BadItem) -> bool:
+    """Say whether an answer is read live: a real-time one, and any whose body asks for `stream`."""
+    if not isinstance(item, Item) or isinstance(item.body, EmbeddingBody):
+        return False
+    return job.tier is Tier.REALTIME or bool(item.body.stream)
+
+
+def _is_read(job: Job) -> bool:
+    return any(is_read(job, item) for item in job.items)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from consumers.answer import Answer, completion_body, embedding_body, usage_json, usage_of
 from consumers.continuation import choices, continuation, sampling
 from consumers.engine import Engine, Rendered
-from consumers.feed import Feed, Narrator
+from consumers.feed import Feed, Narrator, is_read
 from consumers.identity import Identity
 from consumers.meter import ShareClock, Totals
 from consumers.retell import go_on
@@ -187,7 +187,7 @@ class Server:
                 prompt_ids=prompts[choice // body.n],
                 done_ids=done_ids,
                 limit=limits[choice // body.n],
-                watched=work.telling is not None,
+                watched=is_read(work.job, item),
             )
             for choice in range(choices(body))
         ]
@@ -204,7 +204,8 @@ class Server:
         return response, usage
 
     async def _write(self, work: Work, item: Item, body: GenerateBody, answer: Answer) -> None:
-        job, told = work.job, work.telling and Narrator(work.telling, item, answer)
+        job, telling = work.job, work.telling
+        told = Narrator(telling, item, answer) if telling and is_read(job, item) else None
         if answer.finish is None:
             name = f"{job.tenant}/{job.id}/{item.index}/{answer.choice}"
             params = sampling(

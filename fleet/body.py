@@ -73,7 +73,10 @@ class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What chat and completions share. Beside OpenAI's fields: vLLM's own, under its names."""
+    """What chat and completions share. Beside OpenAI's fields: vLLM's own, under its names.
+
+    stream: tell the answer live as it is made, which real-time answers always are.
+    """
 
     model: str | None = None
     max_tokens: Count | None = None

@@ -7,7 +7,7 @@ its reader had seen, would differ.
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -134,7 +134,7 @@ async def scene_at(
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> NatsServer:
+def server(tmp_path: Path) -> Iterator[NatsServer]:
     with ExitStack() as stack:
         yield stack.enter_context(nats_server(tmp_path / "nats"))
 

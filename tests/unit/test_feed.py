@@ -148,6 +148,13 @@ async def test_who_lost_the_stream_says_no_more_and_goes_on_working() -> None:
     assert tokens.deltas == []
 
 
+async def test_an_answer_of_any_tier_is_told_if_its_request_asks_for_it() -> None:
+    tokens = FakeTokens(piece(0, 5))
+    line = await resumed(job_of(chat("p", COUNT, temperature=0, stream=True)), tokens)
+    assert asking.text_of(line) == answer_to("p", COUNT)
+    assert Told((*tokens.said, *tokens.deltas)).text == answer_to("p", COUNT)
+
+
 async def test_nobody_reads_a_batch_live() -> None:
     tokens = FakeTokens(piece(0, 5))
     line = await resumed(job_of(chat("p", COUNT, temperature=0)), tokens)
