@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from consumers.drain_plan import Plan, plan
 from consumers.gate import Gate
 from consumers.halt import Halt
 from consumers.keeper import IsCancelled, Keeper
@@ -55,6 +56,12 @@ class Attempts:
         self._gate = gate
         self._realtime_deadline_s = realtime_deadline_s
         self._now = now
+        self._in_hand: set[Work] = set()
+
+    def plan(self, save_in_s: float) -> Plan:
+        """Predict how the items in hand end, if they may run for so many seconds more."""
+        paces = [run.pace for work in self._in_hand for run in work.open]
+        return plan(paces, save_in_s=save_in_s)
 
     async def work(self, lease: Lease, work: Work) -> None:
         """Work on the job beside others, or alone if it may be what kills consumers.
@@ -92,6 +99,7 @@ class Attempts:
 
     async def _ended(self, work: Work, delivery: Delivery) -> Outcome:
         """Run the job; a dead engine halts all of them, and interrupts this one."""
+        self._in_hand.add(work)
         try:
             return await self._attempt(work, delivery)
         except EngineDead as error:
@@ -101,6 +109,8 @@ class Attempts:
             if (dead := group.subgroup(EngineDead)) is None:
                 raise
             self._halt.begin(EngineDead(str(dead.exceptions[0])))
+        finally:
+            self._in_hand.discard(work)
         return Interrupted()
 
     async def _attempt(self, work: Work, delivery: Delivery) -> Outcome:

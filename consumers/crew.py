@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from consumers.attempt import Attempts
 from consumers.belief import Believer
 from consumers.drain import Drain
+from consumers.drain_plan import Plan
 from consumers.engine import Engine
 from consumers.feed import Feed
 from consumers.flags import Cancellations, Fallback
@@ -87,6 +88,10 @@ class Crew:
     def items(self) -> int:
         """How many items are in hand."""
         return sum(room.items for room in self._rooms.values())
+
+    def plan(self, save_in_s: float) -> Plan:
+        """Predict how the items in hand end, if they may run for so many seconds more."""
+        return self._runner.plan(save_in_s)
 
     async def work(self, ready: Callable[[], None]) -> None:
         """Work until drained; `ready` is called when the pulls begin. Raises EngineDead."""

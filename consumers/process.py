@@ -245,12 +245,15 @@ class _Life:
             case "withdrawn":
                 event = NodeResumed(at=at, node=node, source=notice.source)
             case _:
+                plan = self._crew.plan(drain.save_in_s) if self._crew else None
                 event = NodeDraining(
                     at=at,
                     node=node,
                     cause=notice.detail if notice.source == "signal" else notice.source,
                     left_s=max(0.0, drain.left_s),
                     jobs=self._crew.jobs if self._crew else 0,
+                    items_to_finish=plan.finish if plan else 0,
+                    items_to_save=plan.save if plan else 0,
                 )
         self._ground.emit(event)
         return True

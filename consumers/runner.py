@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from consumers.attempt import Attempts
 from consumers.belief import Believer
+from consumers.drain_plan import Plan
 from consumers.gate import Gate
 from consumers.halt import Halt
 from consumers.identity import Identity
@@ -73,6 +74,10 @@ class Runner:
     def jobs(self) -> int:
         """How many jobs are in hand."""
         return len(self._running)
+
+    def plan(self, save_in_s: float) -> Plan:
+        """Predict how the items in hand end, if they may run for so many seconds more."""
+        return self._attempts.plan(save_in_s)
 
     async def run(self, delivery: Delivery, job: Job, *, on_item: Callable[[], None]) -> None:
         """Work on one delivery until it is settled, released, or lost to another consumer.

@@ -32,11 +32,16 @@ class NodeReady(Event, frozen=True, kw_only=True, tag="node_ready"):
 
 
 class NodeDraining(Event, frozen=True, kw_only=True, tag="node_draining"):
-    """A notice came: no more pulls. left_s: seconds until the node is expected to vanish."""
+    """A notice came: no more pulls. left_s: seconds until the node is expected to vanish.
+
+    items_to_finish, items_to_save: how the items in hand are expected to end, by their own rates.
+    """
 
     cause: str
     left_s: float | None
     jobs: int
+    items_to_finish: int = 0
+    items_to_save: int = 0
 
 
 class NodeHinted(Event, frozen=True, kw_only=True, tag="node_hinted"):

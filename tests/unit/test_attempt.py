@@ -64,7 +64,11 @@ async def test_a_notice_saves_what_does_not_fit_and_hands_over_at_once() -> None
         group.create_task(bench.run())
         await house.engine.has_begun(1)
         await asyncio.sleep(0.2)
+        plan = bench.attempts.plan(1.0)
+        assert (plan.finish, plan.save) == (0, 1)
+        assert bench.attempts.plan(100.0).finish == 1
         house.drain.hear(Notice(kind="terminate", source="signal"))
+    assert bench.attempts.plan(100.0).finish == 0
     assert bench.claim is not None
     assert (bench.claim.owner, len(bench.claim.saved)) == (None, 1)
     assert bench.said.words == [b"-NAK"]
