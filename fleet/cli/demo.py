@@ -50,7 +50,7 @@ def command(engine: str, *, as_json: bool) -> int:
         model=MODEL,
         engine=engine,
         zones=("a", "b", "c"),
-        replace=True,
+        replace="all",
         arguments=ARGUMENTS[engine],
         prices_usd_per_hour=PRICES_USD_PER_HOUR,
     )

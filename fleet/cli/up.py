@@ -91,15 +91,22 @@ def prepare_engine(engine: str, model: str, model_path: str | None = None) -> No
     metavar="P",
     help="Port of our own broker on 127.0.0.1; default: a free one.",
 )
-@click.option("--replace", is_flag=True, help="Start another consumer for one that ended.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Start another consumer also for one that was drained, not only for one that died.",
+)
+@click.option("--no-restart", is_flag=True, help="Start no other consumer for one that died.")
 @fleet_options
 @options.as_json
 def command(**given: Any) -> int:
     """Run a fleet here until Ctrl-C, which drains it: broker, queues and consumers.
 
-    With --json the first line on stdout, once every consumer is ready, is an object with `event`:
-    "ready", `nats`, `model` and `consumers` (node, pid, capacity_type, zone); later lines tell
-    which consumer ended.
+    A consumer that dies is replaced by a new one, and the broker of our own is started again where
+    it was. With --json the first line on stdout, once every consumer is ready, is an object with
+    `event`: "ready", `nats`, `model` and `consumers` (node, pid, capacity_type, zone); later lines
+    tell which consumer ended ("ended": node, code, replaced_in_s) and which one came in its place
+    ("replaced": node, replacement).
     """
     from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415 - keeps --help quick
 
@@ -108,6 +115,8 @@ def command(**given: Any) -> int:
         raise UsageError(
             "--store and --port are for a broker of our own: leave them out with --nats"
         )
+    if given["replace"] and given["no_restart"]:
+        raise UsageError("--replace and --no-restart contradict each other: give one of them")
     plan = FleetPlan(
         model=given["model"],
         engine=given["engine"],
@@ -117,7 +126,7 @@ def command(**given: Any) -> int:
         nats=given["nats"],
         store=given["store"],
         port=given["port"],
-        replace=given["replace"],
+        replace="all" if given["replace"] else "nobody" if given["no_restart"] else "died",
         arguments=consumer_arguments(given),
     )
     return options.run(_up(plan, as_json=given["as_json"]))
@@ -125,7 +134,7 @@ def command(**given: Any) -> int:
 
 async def _up(plan: Any, *, as_json: bool) -> int:
     from fleet.cli.progress import Show  # noqa: PLC0415
-    from fleet.pool.fleet_up import Ended, fleet_up  # noqa: PLC0415
+    from fleet.pool.fleet_up import Ended, Replaced, fleet_up  # noqa: PLC0415
     from fleet.pool.local import ending  # noqa: PLC0415
 
     def tell(event: dict[str, Any], words: str) -> None:
@@ -133,15 +142,21 @@ async def _up(plan: Any, *, as_json: bool) -> int:
             click.echo(msgspec.json.encode(event))
         click.echo(words, err=True)
 
-    def ended(end: Ended) -> None:
-        other = end.replacement
-        tell(
-            {"event": "ended", "node": end.node.node, "code": end.code,
-             "replacement": other and _described(other)},
-            f"{end.node.node} ended with {ending(end.code)}"
-            + (f" ({end.last_words})" if end.failed else "")
-            + (f"; {other.node} takes its place" if other else ""),
-        )  # fmt: skip
+    def changed(change: Ended | Replaced) -> None:
+        name = change.node.node
+        match change:
+            case Ended(code=code, replaced_in_s=in_s):
+                tell(
+                    {"event": "ended", "node": name, "code": code, "replaced_in_s": in_s},
+                    f"{name} ended with {ending(code)}"
+                    + (f" ({change.last_words})" if change.failed else "")
+                    + (f"; another one starts in {in_s:.0f} s" if in_s else ""),
+                )
+            case Replaced(by=other):
+                tell(
+                    {"event": "replaced", "node": name, "replacement": _described(other)},
+                    f"{other.node} takes the place of {name}",
+                )
 
     def loading(done: int, total: int) -> None:
         show.bar("consumers that are ready", done, total)
@@ -152,7 +167,7 @@ async def _up(plan: Any, *, as_json: bool) -> int:
             f"({plan.engine}, {plan.model})"
         )
         try:
-            async with fleet_up(plan, on_ended=ended, on_ready=loading) as fleet:
+            async with fleet_up(plan, on_change=changed, on_ready=loading) as fleet:
                 show.close()
                 stop.hasten = fleet.pool.kill_all
                 consumers = fleet.pool.running()

@@ -9,7 +9,7 @@ from fleet.demo.leftovers import left_behind
 from fleet.demo.play import Bar, Play, Say
 from fleet.events import NodeStopped
 from fleet.job import ResultLine, Tier
-from fleet.pool.fleet_up import Ended, FleetPlan, fleet_up
+from fleet.pool.fleet_up import Ended, FleetPlan, Replaced, fleet_up
 
 
 async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
@@ -19,17 +19,20 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
     """
     ends: dict[str, float] = {}
 
-    def ended(end: Ended) -> None:
-        ends[end.node.node] = time.time()
-        if end.failed:
-            say(f"{end.node.node} failed; its last words: {end.last_words}")
-        if end.replacement:
-            say(f"{end.replacement.node} takes the place of {end.node.node} and loads its engine")
+    def changed(change: Ended | Replaced) -> None:
+        name = change.node.node
+        match change:
+            case Ended():
+                ends[name] = time.time()
+                if change.failed:
+                    say(f"{name} failed; its last words: {change.last_words}")
+            case Replaced(by=other):
+                say(f"{other.node} takes the place of {name} and loads its engine")
 
     def ready(done: int, total: int) -> None:
         bar("engines that are up", done, total)
 
-    async with fleet_up(plan, on_ended=ended, on_ready=ready) as fleet:
+    async with fleet_up(plan, on_change=changed, on_ready=ready) as fleet:
         say("the fleet is up: " + ", ".join(node.node for node in fleet.pool.running()))
         play = Play(fleet, model=plan.model, say=say, bar=bar)
         await play.run()

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from fleet.broker.server import serve
 from fleet.errors import ProcessError
 from fleet.job import CapacityType
 from fleet.pool.local import LocalNode, LocalPool, Plan
+from fleet.pool.replace import Life, Replace
 from fleet.settings import Settings
 from fleet.sweep import Swept, sweep_for_ever
 
@@ -29,12 +30,9 @@ from fleet.sweep import Swept, sweep_for_ever
 DRAIN_WAIT_S = 40.0
 # One that still loads its engine holds no work.
 LOADING_WAIT_S = 3.0
-# A consumer that ends as soon as it starts is not replaced faster.
-REPLACE_S = 1.0
 SWEEP_S = 2.0
 
 log = logging.getLogger(__name__)
-OnReady = Callable[[int, int], None]
 
 
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +40,7 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     nats: URL of a broker that is there already, None for one of our own. store: folder for the
     broker's files and the logs, None for a temporary one. port: of our own broker, 0 for a free
-    one. replace: start another consumer for one that ended.
+    one. replace: for whom of those that end another consumer is started.
     """
 
     model: str
@@ -53,7 +51,7 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
     nats: str | None = None
     store: Path | None = None
     port: int = 0
-    replace: bool = False
+    replace: Replace = "nobody"
     arguments: tuple[str, ...] = ()
     prices_usd_per_hour: dict[str, float] = {}
     ready_s: float = 300.0
@@ -62,12 +60,13 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Ended(msgspec.Struct, frozen=True):
     """A consumer's process ended. code: its exit code, negative for a signal.
 
-    replacement: who takes its place, if anyone. last_words: the last line of its log.
+    replaced_in_s: after how long another one takes its place, None if none does. last_words: the
+    last line of its log.
     """
 
     node: LocalNode
     code: int
-    replacement: LocalNode | None
+    replaced_in_s: float | None
     last_words: str
 
     @property
@@ -76,12 +75,23 @@ class Ended(msgspec.Struct, frozen=True):
         return self.code > 0
 
 
+class Replaced(msgspec.Struct, frozen=True):
+    """Another consumer took the place of one that ended; it loads its engine now."""
+
+    node: LocalNode
+    by: LocalNode
+
+
+OnChange = Callable[[Ended | Replaced], None]
+OnReady = Callable[[int, int], None]
+
+
 class Fleet:
     """A fleet that is up. nats: URL of its broker; monitor: HTTP address of it, if it is ours."""
 
     def __init__(
         self, plan: FleetPlan, *, nats: str, monitor: str | None, connection: Connection,
-        pool: LocalPool, on_ended: Callable[[Ended], None], on_ready: OnReady,
+        pool: LocalPool, on_change: OnChange, on_ready: OnReady,
     ) -> None:  # fmt: skip
         self.nats = nats
         self.monitor = monitor
@@ -89,10 +99,10 @@ class Fleet:
         self.pool = pool
         self.nodes = Nodes(connection)
         self._plan = plan
-        self._on_ended = on_ended
+        self._on_change = on_change
         self._on_ready = on_ready
         self._zones = itertools.cycle(plan.zones)
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._ready = False
 
     async def start(self, group: asyncio.TaskGroup) -> None:
@@ -106,40 +116,57 @@ class Fleet:
         self._ready = True
 
     async def add(
-        self, group: asyncio.TaskGroup, capacity_type: CapacityType, zone: str | None = None
+        self,
+        group: asyncio.TaskGroup,
+        capacity_type: CapacityType,
+        zone: str | None = None,
+        life: Life | None = None,
     ) -> LocalNode:
-        """Start one more consumer, in the next zone unless one is named, and watch over it."""
+        """Start one more consumer, in the next zone unless one is named, and watch over it.
+
+        life: its place in a row of successors.
+        """
         node = await self.pool.start(capacity_type, zone or next(self._zones))
-        group.create_task(self._watch(group, node))
+        group.create_task(self._watch(group, node, life or Life()))
         return node
 
     async def stop(self) -> None:
         """Drain every consumer."""
-        self._stopping = True
+        self._stopping.set()
         await self.pool.stop(wait_s=DRAIN_WAIT_S if self._ready else LOADING_WAIT_S)
 
-    async def _watch(self, group: asyncio.TaskGroup, node: LocalNode) -> None:
+    async def _watch(self, group: asyncio.TaskGroup, node: LocalNode, life: Life) -> None:
+        """Wait for a consumer's end, say it, and start its successor."""
+        began = time.monotonic()
         code = await self.pool.wait(node.node)
-        other = None
-        if self._plan.replace and not self._stopping:
-            await asyncio.sleep(max(0.0, node.started_at + REPLACE_S - time.time()))
-        if self._stopping:
+        if self._stopping.is_set():
             return
-        if self._plan.replace:
-            other = await self.add(group, node.capacity_type, node.zone)
-        self._on_ended(Ended(node, code, other, self.pool.last_words(node.node)))
+        lived_s = time.monotonic() - began
+        # Who does not come up at the start ends the start: whoever waits for it is told why.
+        following = life.succeeded(self._plan.replace, code, lived_s) if self._ready else None
+        in_s = following[1] if following else None
+        self._on_change(Ended(node, code, in_s, self.pool.last_words(node.node)))
+        if following is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(in_s):
+                await self._stopping.wait()
+        if not self._stopping.is_set():
+            other = await self.add(group, node.capacity_type, node.zone, following[0])
+            self._on_change(Replaced(node, other))
 
 
 @asynccontextmanager
 async def fleet_up(
     plan: FleetPlan,
     *,
-    on_ended: Callable[[Ended], None] = lambda _: None,
+    on_change: OnChange = lambda _: None,
     on_ready: OnReady = lambda _done, _all: None,
 ) -> AsyncIterator[Fleet]:
     """Bring a fleet up, and drain it when the body ends.
 
-    on_ready: told how many of how many consumers are ready while the fleet comes up.
+    on_change: told who ended and who came instead. on_ready: told how many of how many consumers
+    are ready while the fleet comes up.
     """
     settings = Settings.from_env(os.environ, nats=plan.nats)
     async with AsyncExitStack() as stack:
@@ -173,7 +200,7 @@ async def fleet_up(
             monitor=monitor,
             connection=connection,
             pool=pool,
-            on_ended=on_ended,
+            on_change=on_change,
             on_ready=on_ready,
         )
         async with asyncio.TaskGroup() as group:

@@ -46,7 +46,7 @@ async def test_whatever_is_done_to_consumers_the_answers_are_those_of_a_calm_day
 ) -> None:
     ensure_model("smollm2", cache_dir())
     plan = FleetPlan(
-        model="smollm2", engine="vllm", on_demand=0, spot=2, replace=True,
+        model="smollm2", engine="vllm", on_demand=0, spot=2, replace="all",
         arguments=("--slots", "12"),
     )  # fmt: skip
     async with asyncio.timeout(580), fleet_up(plan) as fleet:
