@@ -191,8 +191,9 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a live answer.
 
     offset: the index of its first token, from 0, within the item and choice. text_offset: the index
-    of the first character of `text` in the whole text. A resumed answer may tell again what was
-    told before, always from its beginning: a reader keeps what lies beyond what it has.
+    of the first character of `text` in the whole text. A piece may be told twice: a reader keeps
+    what lies beyond what it has. One that says something else than what was told before at its
+    place is of an answer that had to be begun again, and the last word counts.
     """
 
     item: int
