@@ -17,6 +17,8 @@ from fleet.told import Told
 log = logging.getLogger(__name__)
 # A reader sees no difference beyond it, and every delta is one write for the broker.
 INTERVAL_S = 0.05
+# After a delta that the broker did not take, the next one is tried so much later.
+RETRY_S = 1.0
 # An answer that is told from its beginning may be more than one message holds.
 MOST_TOKENS = 8192
 MOST_CHARACTERS = 65_536
@@ -54,7 +56,13 @@ class Telling:
         self._job = job
         self._said = said
         self._is_lost = False
+        self._retry_at = 0.0
         self.one_at_a_time = asyncio.Lock()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether a message was not taken just now, and so no other one would be."""
+        return time.monotonic() < self._retry_at
 
     def said(self, item: int, choice: int) -> Sequence[TokenDelta]:
         """Return what former owners told of one choice."""
@@ -72,6 +80,7 @@ class Telling:
         except (BrokerUnreachable, BrokerRefused) as error:
             # What is missing goes out with the next delta, or is in the result.
             log.warning("token delta not sent", extra={"job": self._job, "error": str(error)})
+            self._retry_at = time.monotonic() + RETRY_S
             return False
         return True
 
@@ -104,6 +113,9 @@ class Narrator:
         if not is_new:
             return
         async with lock:
+            # Without a broker, neither the final word nor the result must wait for those in front.
+            if self._telling.is_down:
+                return
             self._at = time.monotonic()
             while self._is_long:
                 if not await self._tell(finish=None):

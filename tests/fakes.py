@@ -137,13 +137,14 @@ class FakeCancelled:
 class FakeTokens:
     """The token stream of one job. reachable: False loses deltas with an error. owner: whose it is.
 
-    said: what former owners told. deltas: what was told by the owners since.
+    said: what former owners told. deltas: what was told by the owners since. tried: how often.
     """
 
     def __init__(self, *said: TokenDelta) -> None:
         self.said = said
         self.deltas: list[TokenDelta] = []
         self.reachable = True
+        self.tried = 0
         self.owner = "old" if said else None
 
     def teller(self, tenant: str, batch: str | None, job: str, *, writer: str) -> "FakeTeller":
@@ -165,6 +166,7 @@ class FakeTeller:
 
     async def tell(self, delta: TokenDelta) -> None:
         stream = self._stream
+        stream.tried += 1
         if not stream.reachable:
             raise BrokerUnreachable("nobody answers")
         if stream.owner not in {None, self._writer}:

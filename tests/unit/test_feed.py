@@ -1,5 +1,7 @@
 """What readers are told of a job that changes hands, through the server of its items."""
 
+import asyncio
+
 import pytest
 
 from consumers.feed import Feed
@@ -160,3 +162,20 @@ async def test_nobody_reads_a_batch_live() -> None:
     line = await resumed(job_of(chat("p", COUNT, temperature=0)), tokens)
     assert asking.text_of(line) == answer_to("p", COUNT)
     assert (tokens.deltas, tokens.owner) == ([], "old")
+
+
+async def test_items_wait_for_a_broker_that_does_not_answer_once_and_not_one_by_one() -> None:
+    tokens = FakeTokens()
+    tokens.reachable = False
+    job = job_of(*(chat(f"p{n}", COUNT) for n in range(8)), tier=Tier.REALTIME)
+    work = Work(job, done=frozenset(), last=0)
+    server = Server(
+        engine=ScriptedEngine(model="m"), me=ME, clock=ShareClock(), totals=Totals(),
+        feed=Feed(tokens, node="me"),
+    )  # fmt: skip
+    rendered = await server.render(work)
+    async with asyncio.TaskGroup() as group:
+        for run in work.open:
+            group.create_task(server.serve(work, run, rendered[run.item.index], 0.0))
+    assert len(work.pending) == 8
+    assert tokens.tried == 1
