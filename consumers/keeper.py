@@ -34,6 +34,8 @@ from fleet.settings import Settings
 log = logging.getLogger(__name__)
 # How soon a write that the broker did not take is tried again.
 RETRY_S = 0.5
+# How long handing a job over is tried: longer than a cluster takes to choose a new leader.
+RELEASE_S = 10.0
 
 
 class IsCancelled(Protocol):
@@ -190,10 +192,22 @@ class Keeper:
                 await asyncio.sleep(RETRY_S)
 
     async def release(self, work: Work) -> None:
-        """Save everything and own nothing. Raises LeaseLost, BrokerUnreachable, BrokerRefused."""
-        self._faults.at("release.before")
-        await self._append(work)
-        await self._save(work, owner=None)
+        """Save everything and own nothing, as long as there is time to try.
+
+        Raises LeaseLost, BrokerUnreachable, BrokerRefused.
+        """
+        give_up = time.monotonic() + RELEASE_S
+        while True:
+            try:
+                self._faults.at("release.before")
+                await self._append(work)
+                await self._save(work, owner=None)
+                break
+            except (BrokerUnreachable, BrokerRefused) as error:
+                if min(give_up - time.monotonic(), self._drain.left_s) <= RETRY_S:
+                    raise
+                log.warning("release failed", extra={"job": work.job.id, "error": str(error)})
+                await asyncio.sleep(RETRY_S)
         self._faults.at("release.after")
 
     async def forget(self, work: Work) -> None:
