@@ -126,8 +126,10 @@ class Follower:
     def _take(self, answer: LiveAnswer, message: TokenMessage) -> None:
         if message.sequence > self._seen:
             self._seen = message.sequence
-            if message.writer is not None and message.delta is not None:
-                answer.take(message.delta)
+            if message.writer is not None:
+                answer.owner = message.writer
+                if message.delta is not None:
+                    answer.take(message.delta)
 
     @asynccontextmanager
     async def _listen(self, news: "_News[T]") -> AsyncIterator[None]:

@@ -63,10 +63,12 @@ def choices(line: ResultLine) -> tuple[Choice, ...]:
 class LiveAnswer:
     """Joins the deltas of one job, every (item, choice) on its own.
 
-    begin: the first character that is wanted of each answer; the caller has those before it.
+    begin: the first character that is wanted of each answer; the caller has those before it. owner:
+    whose run the deltas that come now are of.
     """
 
     def __init__(self, *, begin: int = 0) -> None:
+        self.owner: str | None = None
         self._begin = begin
         self._changed: list[int] = []
         self._threads: dict[tuple[int, int], _Thread] = {}
@@ -76,7 +78,7 @@ class LiveAnswer:
 
         Raises JobFailed if the answer was begun again and differs from what went on before.
         """
-        if not self._thread(delta.item, delta.choice).take(delta):
+        if not self._thread(delta.item, delta.choice).take(delta, self.owner):
             self._changed.append(delta.item)
         self.check()
 
@@ -104,7 +106,7 @@ class LiveAnswer:
     def news(self) -> Iterator[TokenDelta]:
         """Yield what has not gone on yet; `token_ids` are empty where only the result is known."""
         for (item, choice), thread in self._threads.items():
-            if fresh := thread.news(item, choice):
+            if thread.is_certain(self.owner) and (fresh := thread.news(item, choice)):
                 yield fresh
 
     def _thread(self, item: int, choice: int) -> "_Thread":
@@ -118,11 +120,19 @@ class _Thread:
         self._told = Told()
         self._characters = begin
         self._tokens = 0
-        self._ended = False
+        self._went_on = self._ended = False
+        self._owner: str | None = None
 
-    def take(self, delta: TokenDelta) -> bool:
+    def is_certain(self, owner: str | None) -> bool:
+        """Say whether it may go on.
+
+        Not if nothing of it did, and a former owner left it: the present one may begin it again.
+        """
+        return self._went_on or self._told.finish is not None or self._owner == owner
+
+    def take(self, delta: TokenDelta, owner: str | None) -> bool:
         """Return False if what went on before is wrong by now."""
-        told = self._told
+        told, self._owner = self._told, owner
         changed = told.join(delta)
         if changed is not None:
             self._tokens = min(self._tokens, delta.offset)
@@ -147,6 +157,7 @@ class _Thread:
         if not text.startswith(told.text):
             del told.ids[self._tokens :]
         told.text, told.finish = text, choice.finish_reason
+        self._went_on = True
         return True
 
     def news(self, item: int, choice: int) -> TokenDelta | None:
@@ -168,5 +179,5 @@ class _Thread:
         )
         self._characters += len(text)
         self._tokens += len(token_ids)
-        self._ended = told.finish is not None
+        self._went_on, self._ended = True, told.finish is not None
         return fresh

@@ -7,6 +7,7 @@ its reader had seen, would differ.
 import asyncio
 import signal
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from fleet.broker.connection import Connection
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import provision
 from fleet.broker.tokens import TokenStream
+from fleet.errors import JobFailed
 from fleet.events import JobLost
 from fleet.live_answer import choices
 from fleet.producer import Producer, Ticket
@@ -24,6 +26,7 @@ from tests.asking import MODEL, chat, event_of, eventually
 from tests.fault.samplers import Samplers, samplers
 from tests.fleets import QUICK
 from tests.integration.brokers import connected
+from tests.integration.cli import end, start
 from tests.server import NatsServer, nats_server
 
 ACK_WAIT_S = float(QUICK["FLEET_ACK_WAIT_S"])
@@ -221,6 +224,8 @@ async def test_a_broker_that_is_killed_and_restarted_is_a_pause(
             ticket, reader = await scene.ask(), Reader()
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(reader.read(scene, ticket))
+                process = await start(server.url, "attach", "job", "--tenant", unique)
+                attached = group.create_task(end(process))
                 for enough in (ENOUGH, 2 * ENOUGH):
                     await reader.has(enough)
                     server.process.kill()
@@ -230,6 +235,33 @@ async def test_a_broker_that_is_killed_and_restarted_is_a_pause(
             (choice,) = choices(line)
             assert reading.result() == choice.text
             assert len(choice.text) == PIECE * TOKENS
+            assert (attached.result().code, attached.result().out) == (0, choice.text + "\n")
+
+
+async def test_an_answer_that_must_be_begun_again_is_said_at_its_first_other_token(
+    tmp_path: Path, server: NatsServer, unique: str
+) -> None:
+    async with scene_at(tmp_path, server, unique) as scene:
+        request = chat("p", TOKENS, n=2)  # two choices are not kept
+        ticket = await scene.producer.submit(request, model=MODEL, job_id="job")
+        before = victim = ""
+        with pytest.raises(JobFailed, match="begun again") as failed:
+            async with asyncio.timeout(BOUND_S), aclosing(scene.producer.stream(ticket)) as deltas:
+                async for delta in deltas:
+                    before += delta.text if delta.choice == 0 else ""
+                    if len(before) >= PIECE * ENOUGH and not victim:
+                        victim = await scene.owner()
+                        scene.send(victim, signal.SIGKILL)
+        assert failed.value.code == "answer_restarted"
+        after: defaultdict[int, str] = defaultdict(str)
+        async with asyncio.timeout(BOUND_S), aclosing(scene.producer.stream(ticket)) as deltas:
+            async for delta in deltas:
+                assert delta.text_offset == len(after[delta.choice])
+                after[delta.choice] += delta.text
+        (line,) = await scene.producer.result(ticket)
+        assert [after[0], after[1]] == [choice.text for choice in choices(line)]
+        assert after[0][:PIECE] != before[:PIECE]
+        assert line.fleet.resumed == "restarted"
 
 
 async def test_blow_after_blow_the_answer_is_one(

@@ -2,7 +2,9 @@
 
 import asyncio
 import secrets
-from contextlib import ExitStack, aclosing
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
 from fleet.broker.results import ResultLog
-from fleet.broker.tokens import TokenStream
+from fleet.broker.tokens import TokenMessage, TokenStream
 from fleet.errors import JobFailed, UsageError
 from fleet.job import Tier, TokenDelta
 from fleet.live_answer import choices
@@ -131,6 +133,47 @@ async def test_a_reader_that_comes_back_gets_the_rest(provisioned: Connection, u
         with pytest.raises(UsageError, match="16 characters"):
             async with asyncio.timeout(BOUND_S):
                 await anext(producer.follow(ticket.job, from_offset=17))
+
+
+async def test_what_gets_lost_on_the_way_is_read_from_the_stream(
+    provisioned: Connection, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, numbers = TokenStream.listen, count()
+
+    def lossy(
+        stream: TokenStream,
+        tenant: str,
+        batch: str | None,
+        job: str,
+        receive: Callable[[TokenMessage], None],
+    ) -> AbstractAsyncContextManager[None]:
+        def sometimes(message: TokenMessage) -> None:
+            if next(numbers) % 3 == 2:
+                receive(message)
+
+        return real(stream, tenant, batch, job, sometimes)
+
+    monkeypatch.setattr(TokenStream, "listen", lossy)
+    producer, text = Producer(provisioned, tenant=unique), "a b c d e f g h i j k l "
+    async with answering(provisioned, unique, tier=Tier.REALTIME, is_open=False) as answerer:
+        ticket = await producer.submit(chat(text), model=unique)
+        where = (ticket.tenant, ticket.batch, ticket.job)
+        teller = TokenStream(provisioned).teller(*where, writer="w")
+        heard: list[TokenDelta] = []
+        async with asyncio.timeout(BOUND_S), aclosing(producer.stream(ticket)) as deltas:
+            for number in range(12):
+                await teller.tell(
+                    TokenDelta(
+                        item=0, offset=number, text=text[2 * number : 2 * number + 2],
+                        text_offset=2 * number, token_ids=(number,),
+                    )
+                )  # fmt: skip
+                if number % 3 == 2:
+                    heard.append(await anext(deltas))
+            answerer.gate.set()
+            heard += [delta async for delta in deltas]
+    assert "".join(delta.text for delta in heard) == text
+    assert [number for delta in heard for number in delta.token_ids] == list(range(12))
 
 
 async def test_a_wait_outlives_a_restart_of_the_broker(tmp_path: Path, unique: str) -> None:

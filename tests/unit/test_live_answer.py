@@ -133,6 +133,36 @@ def test_who_comes_after_the_new_beginning_sees_the_new_answer_alone() -> None:
     assert [new.text for new in settled(answer, result(OTHER.text + "."))] == ["."]
 
 
+def test_who_comes_after_a_change_of_owners_waits_for_the_new_ones_word() -> None:
+    answer = LiveAnswer()
+    answer.owner = "old"
+    for each in (delta(0, 2), delta(0, 3, item=1), delta(0, 6, item=2, finish="stop")):
+        answer.take(each)
+    answer.owner = "new"
+    assert [new.item for new in answer.news()] == [2], "an end is an end"
+    assert fed(answer, delta(2, 4)) == [delta(0, 4)]
+    assert fed(answer, msgspec.structs.replace(OTHER, item=1)) == [
+        msgspec.structs.replace(OTHER, item=1)
+    ]
+
+
+def test_who_was_there_before_a_change_of_owners_waits_for_nothing() -> None:
+    answer = LiveAnswer()
+    answer.owner = "old"
+    assert fed(answer, delta(0, 2)) == [delta(0, 2)]
+    answer.owner = "new"
+    assert fed(answer, delta(2, 4)) == [delta(2, 4)]
+
+
+def test_the_result_brings_what_nobody_was_certain_of() -> None:
+    answer = LiveAnswer()
+    answer.owner = "old"
+    answer.take(delta(0, 4))
+    answer.owner = "new"
+    assert list(answer.news()) == []
+    assert "".join(new.text for new in settled(answer, result(ANSWER))) == ANSWER
+
+
 def test_a_result_that_differs_from_what_was_read_is_said_at_the_end() -> None:
     answer = LiveAnswer()
     fed(answer, delta(0, 2))
