@@ -11,11 +11,13 @@ from consumers.drain import Drain
 from consumers.drain_plan import Plan
 from consumers.engine import Engine
 from consumers.feed import Feed
+from consumers.filler import Filler
 from consumers.flags import Cancellations, Fallback
 from consumers.gate import Gate
 from consumers.halt import Halt
 from consumers.health import Pulse
 from consumers.identity import Identity
+from consumers.inputs import Inputs
 from consumers.intake import Intake, Room
 from consumers.keeper import Keeper
 from consumers.lease import LeaseKeeper
@@ -25,18 +27,20 @@ from consumers.refuse import Refuser
 from consumers.runner import Runner
 from consumers.serve import Server
 from consumers.settler import Settler
+from fleet.blobs.s3 import S3, S3Config
 from fleet.broker.claims import Claims
 from fleet.broker.clock import ServerClock
 from fleet.broker.connection import Connection
 from fleet.broker.dead import DeadLetters
 from fleet.broker.nodes import Nodes
+from fleet.broker.objects import Objects
 from fleet.broker.queue import Puller
 from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenStream
 from fleet.errors import EngineDead
 from fleet.events import Emit
 from fleet.faults import NONE, Faults
-from fleet.job import Tier
+from fleet.job import MIB, Tier
 from fleet.refusal import Refusals
 from fleet.settings import Settings
 from fleet.subjects import CLAIMS, PRIORITY_GROUP, durable, job_stream
@@ -213,6 +217,13 @@ class Crew:
             claims=claims,
             nodes=ground.nodes,
             refuser=self._refuser,
+            filler=Filler(
+                _inputs(ground),
+                refuser=self._refuser,
+                is_cancelled=self._cancellations,
+                realtime_deadline_s=settings.realtime_deadline_s,
+                now=self._clock.told,
+            ),
             believer=Believer(self._engine.facts, self._engine.end_token_ids),
             attempts=attempts,
             settler=settler,
@@ -244,4 +255,12 @@ def _refuser(ground: Ground) -> Refuser:
             capacity_type=ground.me.capacity_type,
             zone=ground.me.zone,
         )
+    )
+
+
+def _inputs(ground: Ground) -> Inputs:
+    s3 = S3Config.of(ground.settings)
+    return Inputs(
+        [Objects(ground.connection), *([S3(s3)] if s3 else [])],
+        limit_bytes=int(ground.settings.input_mib * MIB),
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from consumers.attempt import Attempts
 from consumers.belief import Believer
 from consumers.drain_plan import Plan
+from consumers.filler import Filler
 from consumers.gate import Gate
 from consumers.halt import Halt
 from consumers.identity import Identity
@@ -45,6 +46,7 @@ class Runner:
         claims: Claims,
         nodes: Nodes,
         refuser: Refuser,
+        filler: Filler,
         believer: Believer,
         attempts: Attempts,
         settler: Settler,
@@ -60,6 +62,7 @@ class Runner:
         self._claims = claims
         self._nodes = nodes
         self._refuser = refuser
+        self._filler = filler
         self._believer = believer
         self._attempts = attempts
         self._settler = settler
@@ -150,6 +153,11 @@ class Runner:
             checkpoint_s=self._checkpoint_s,
             isolates=self._isolates(lease.delivery, job),
         )
+        if isinstance(decision, Start | TakeOver):
+            filled = await self._filler.fill(lease.delivery, job, claim)
+            if filled is None:
+                return
+            job = filled
         match decision:
             case Done():
                 await self._settler.ack(lease.delivery)

@@ -10,6 +10,13 @@ FleetError
 ├── LeaseLost             another consumer owns the job now: drop it and say nothing more
 ├── BrokerRefused         the broker said no: full, forbidden, or without JetStream
 ├── BrokerUnreachable     nobody answered: check the address, the server and the credentials
+├── StoreUnavailable      the blob store did not answer, or asked for patience: try later
+├── StoreRefused          the blob store said no: credentials, bucket, room
+├── BlobError             this blob, whoever asks: mend what names it, or what wrote it
+│   ├── BlobMissing       there is none of that name, or no longer
+│   ├── BlobCorrupt       its bytes are not those that were named
+│   └── BlobTooLarge      it is over the limit of its reader
+├── BlobChanged           a guarded write was refused: the blob is another's by now
 ├── CorruptRecord         stored data is not ours: write over it, or remove it
 ├── NotFound              no such batch, job or model
 └── UsageError            what the caller asked for cannot be right
@@ -64,6 +71,34 @@ class BrokerRefused(FleetError):
 
 class BrokerUnreachable(FleetError):
     """The broker did not answer in time."""
+
+
+class StoreUnavailable(FleetError):
+    """The blob store did not answer in time, or cannot serve us now."""
+
+
+class StoreRefused(FleetError):
+    """The blob store answered, and the answer was no."""
+
+
+class BlobError(FleetError):
+    """Reading this blob fails for as long as it is what it is."""
+
+
+class BlobMissing(BlobError):
+    """There is no such blob, or there is no longer."""
+
+
+class BlobCorrupt(BlobError):
+    """The bytes are not those that were asked for."""
+
+
+class BlobTooLarge(BlobError):
+    """The blob is larger than its reader takes."""
+
+
+class BlobChanged(FleetError):
+    """A guarded write was refused: other bytes lie there."""
 
 
 class CorruptRecord(FleetError):

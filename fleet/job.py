@@ -5,7 +5,7 @@ deployments. The one exception is the request body, in `fleet.body`.
 """
 
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -46,6 +46,7 @@ __all__ = [
     "Response",
     "ResultLine",
     "Resumed",
+    "Source",
     "TextPart",
     "Tier",
     "TokenDelta",
@@ -59,6 +60,8 @@ MIB = 1024 * 1024
 MAX_JOB_BYTES = MIB // 2
 MAX_ITEMS = 1024
 MAX_CUSTOM_ID = 512
+MAX_URI = 2048
+MAX_FIRST = 1_000_000_000
 
 
 class Tier(StrEnum):
@@ -107,11 +110,26 @@ class BadItem(msgspec.Struct, frozen=True, kw_only=True):
     error: WireError
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests that lie elsewhere: some lines of a file of requests in a blob store.
+
+    uri: `objects://payloads/<tenant>/<name>`, or `s3://<bucket>/<prefix>/<tenant>/<name>` with the
+    fleet's own bucket and prefix. sha256: hex digest of the whole file. first: the first line that
+    is meant, from 0. count: how many.
+    """
+
+    uri: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URI)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    first: Annotated[int, msgspec.Meta(ge=0, le=MAX_FIRST)]
+    count: Annotated[int, msgspec.Meta(ge=1, le=MAX_ITEMS)]
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One decoded message of the queue.
 
     deadline: seconds since the epoch, or None. sha256: hex digest of the payload, the job's
-    fingerprint. items: in order of index, good and bad ones.
+    fingerprint. items: in order of index, good and bad ones. source: where they are to be fetched
+    from; until they are, `items` holds as many that say so.
     """
 
     id: str
@@ -120,6 +138,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier
     sha256: str
     items: tuple[Item | BadItem, ...]
+    source: Source | None = None
     batch: str | None = None
     deadline: float | None = None
     traceparent: str | None = None

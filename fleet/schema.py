@@ -14,7 +14,7 @@ import msgspec
 
 from fleet.body import CHAT, COMPLETIONS, EMBEDDINGS, ChatBody, CompletionBody, EmbeddingBody
 from fleet.events import AnyEvent
-from fleet.job import MAX_CUSTOM_ID, MAX_ITEMS, ResultLine, TokenDelta
+from fleet.job import MAX_CUSTOM_ID, MAX_ITEMS, ResultLine, Source, TokenDelta
 from fleet.node import Node
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -53,9 +53,18 @@ class Chunk(msgspec.Struct, kw_only=True):
     requests: Annotated[tuple[Line, ...], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
+class Elsewhere(msgspec.Struct, kw_only=True):
+    """Requests that lie in a blob store: too many, or too large, for a message."""
+
+    input: Source
+
+
 # Each file: its title, and the types of which a message is one.
 FILES: Final[Mapping[str, tuple[str, tuple[object, ...]]]] = {
-    "job": ("Body of a job: one request, or a chunk of them", (Line, Chunk)),
+    "job": (
+        "Body of a job: one request, a chunk of them, or where they lie",
+        (Line, Chunk, Elsewhere),
+    ),
     "result": ("One line of a result message, which is JSON Lines", (ResultLine,)),
     "token": ("A piece of a live answer", (TokenDelta,)),
     "event": ("What happened in the fleet", (AnyEvent,)),

@@ -34,7 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pod's grace period between SIGTERM and SIGKILL. drain_reserve_s: the end of the time left, kept
     for saving and handing over. alive_s: how long an engine may be silent before its jobs'
     leases lapse; blocked_s: how long the event loop may be blocked before they do.
-    realtime_deadline_s: for real-time jobs that name none. health_host, health_port: where /livez
+    realtime_deadline_s: for real-time jobs that name none. s3_*: where jobs' inputs may lie beside
+    the broker's own store, off without a bucket; an endpoint is for what is not AWS. input_mib: the
+    largest input that is read. health_host, health_port: where /livez
     and /readyz answer; off without a port. price_usd_per_hour: of this node, for cost figures.
     cloud: whose metadata service is asked for notices; auto asks all until one answers.
     """
@@ -54,6 +56,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     health_host: str = "127.0.0.1"
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
     realtime_deadline_s: Positive = 300.0
+    s3_bucket: (
+        Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None
+    ) = None
+    s3_prefix: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"),
+    ] = "overbook"
+    s3_endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+/?$")] | None = None
+    s3_region: str | None = None
+    input_mib: Annotated[float, msgspec.Meta(gt=0, le=1024)] = 64.0
     price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0, le=10_000)] | None = None
     cloud: Cloud = "auto"
     log_format: Literal["text", "json"] = "text"

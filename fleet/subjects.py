@@ -19,6 +19,7 @@ NO_BATCH = "_"
 RESULTS, TOKENS, EVENTS, DEAD, ADVISORIES = "RESULTS", "TOKENS", "EVENTS", "DEAD", "ADVISORIES"
 CLAIMS, NODES, BATCHES, POLICY = "claims", "nodes", "batches", "policy"
 CANCELS = "cancels"
+PAYLOADS = "payloads"
 PRIORITY_GROUP = "g"
 
 

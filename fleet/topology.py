@@ -18,6 +18,7 @@ from fleet.subjects import (
     DEAD,
     EVENTS,
     NODES,
+    PAYLOADS,
     POLICY,
     PRIORITY_GROUP,
     RESULTS,
@@ -32,7 +33,7 @@ NS = 1_000_000_000
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 GIB = 1024 * MIB
 
-# JetStream reserves `max_bytes` of every stream against the disk, so these sum to 6 GiB: a laptop
+# JetStream reserves `max_bytes` of every stream against the disk, so these sum to 8 GiB: a laptop
 # has that, and an operator with more raises them (drift is reported, never undone).
 REALTIME_BYTES = 256 * MIB
 BACKGROUND_BYTES = GIB
@@ -40,6 +41,7 @@ BATCH_BYTES = 4 * GIB
 TOKENS_BYTES = 256 * MIB
 EVENTS_BYTES = 512 * MIB
 ADVISORIES_BYTES = 32 * MIB
+PAYLOADS_BYTES = 2 * GIB
 
 # The queue of one (model, tenant). Realtime beyond a thousand waits past any deadline; the others
 # stop a loop that submits without end before it fills the stream for every tenant.
@@ -61,6 +63,8 @@ CLAIMS_AGE_S = 14 * DAY_S
 BATCHES_AGE_S = 30 * DAY_S
 TOKENS_AGE_S = 10 * MINUTE_S
 EVENTS_AGE_S = 30 * DAY_S
+# As long as results are kept. A job that waits longer for its input finds it gone.
+PAYLOADS_AGE_S = 7 * DAY_S
 DEAD_AGE_S = 30 * DAY_S
 ADVISORIES_AGE_S = 7 * DAY_S
 # How long the server tells watchers of an expired key, and readers of a forgotten one.
@@ -69,6 +73,7 @@ MARKER_TTL_S = 60.0
 # 512 waiting pulls is the default; the next one gets silence when it asked for heartbeats.
 MAX_WAITING = 8192
 BUCKET_STREAM = "KV_"
+OBJECT_STREAM = "OBJ_"
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +168,11 @@ def bucket_stream(bucket: str) -> str:
 def bucket_subject(bucket: str, key: str) -> str:
     """Name the subject of a key: `$KV.claims.acme.job-1`. A `key` of `>` means all of them."""
     return f"$KV.{bucket}.{key}"
+
+
+def object_stream(bucket: str) -> str:
+    """Name the stream of an object store: `OBJ_payloads`."""
+    return OBJECT_STREAM + bucket
 
 
 def durables(model: str, *, ack_wait_s: float) -> tuple[DurableSpec, ...]:
@@ -263,4 +273,12 @@ STREAMS: tuple[StreamSpec, ...] = (
     _bucket(BATCHES, max_age_s=BATCHES_AGE_S),
     _bucket(CANCELS, max_age_s=CANCELS_AGE_S),
     _bucket(POLICY),
+    # An object store as every NATS client knows it: chunks, and what is said of each object.
+    StreamSpec(
+        name=object_stream(PAYLOADS),
+        subjects=(f"$O.{PAYLOADS}.C.>", f"$O.{PAYLOADS}.M.>"),
+        max_age_s=PAYLOADS_AGE_S,
+        max_bytes=PAYLOADS_BYTES,
+        rollup=True,
+    ),
 )

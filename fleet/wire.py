@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from fleet.blob import source_of, unread
 from fleet.body import (
     CHAT,
     COMPLETIONS,
@@ -136,21 +137,23 @@ def decode_job(envelope: Envelope, payload: bytes, *, headers_bytes: int = 0) ->
             code="too_large",
         )
     form = _decode(payload, _Form)
+    source = None
+    if form.requests is not None and form.input is not None:
+        raise JobRejected(
+            "the job has both `requests` and an `input`: send one of them", code="invalid_request"
+        )
     if form.requests is not None:
         if not 1 <= len(form.requests) <= MAX_ITEMS:
             raise JobRejected(
                 f"`requests` holds {len(form.requests)} requests; a job holds 1 to {MAX_ITEMS}",
                 code="invalid_request",
             )
-        items = _items(form.requests)
+        items = decode_items(form.requests)
     elif form.url is None and form.input is not None:
-        raise JobRejected(
-            "an `input` that points elsewhere is not supported by this version: send `requests` "
-            f"of up to {MAX_JOB_BYTES} bytes a job",
-            code="unsupported_input",
-        )
+        source = source_of(form.input, tenant=envelope.tenant)
+        items = unread(source)
     else:
-        items = _items([msgspec.Raw(payload)])
+        items = decode_items([msgspec.Raw(payload)])
     return Job(
         id=envelope.id,
         tenant=envelope.tenant,
@@ -158,6 +161,7 @@ def decode_job(envelope: Envelope, payload: bytes, *, headers_bytes: int = 0) ->
         tier=envelope.tier,
         sha256=hashlib.sha256(payload).hexdigest(),
         items=items,
+        source=source,
         batch=envelope.batch,
         deadline=envelope.deadline,
         traceparent=envelope.traceparent,
@@ -187,7 +191,8 @@ def decode_lines(payload: bytes) -> tuple[ResultLine, ...]:
     return tuple(_decode(line, ResultLine) for line in payload.splitlines() if line)
 
 
-def _items(raws: Sequence[msgspec.Raw]) -> tuple[Item | BadItem, ...]:
+def decode_items(raws: Sequence[bytes | msgspec.Raw]) -> tuple[Item | BadItem, ...]:
+    """Decode the requests of one job, in their order. Never raises for what the bytes hold."""
     seen: set[str] = set()
     items: list[Item | BadItem] = []
     for index, raw in enumerate(raws):

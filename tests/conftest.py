@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from tests.leftovers import MARK, end_all
+from tests.seaweed import LOGIN, Seaweed, seaweed
 from tests.server import nats_server
 
 # No test asks the machine's real metadata service; those that play one say so.
@@ -39,6 +40,21 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real nats-server with JetStream, one for the whole session."""
     with nats_server(tmp_path_factory.mktemp("nats")) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A real S3 API, one for the whole session."""
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What boto3 finds by its own chain."""
+    for name, value in LOGIN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
 
 
 @pytest.fixture

@@ -22,6 +22,11 @@ def _many(requests: list[object]) -> bytes:
     return json.dumps({"requests": requests}).encode()
 
 
+def _input(uri: str) -> bytes:
+    where = {"uri": uri, "sha256": "0" * 64, "first": 0, "count": 1}
+    return json.dumps({"input": where}).encode()
+
+
 GOOD = _request()
 # Each with the code of its error.
 BAD_BODIES: dict[str, tuple[bytes, str]] = {
@@ -42,7 +47,10 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
     "requests is a number": (b'{"requests": 5}', "invalid_request"),
     "requests is empty": (_many([]), "invalid_request"),
     "too many requests": (_many([0] * 1025), "invalid_request"),
-    "input elsewhere": (b'{"input": {"uri": "file:///etc/passwd"}}', "unsupported_input"),
+    "input elsewhere": (b'{"input": {"uri": "file:///etc/passwd"}}', "invalid_input"),
+    "input of another tenant": (_input("objects://payloads/victim/a.jsonl"), "foreign_input"),
+    "input behind a climb": (_input("objects://payloads/evil/../victim/a"), "invalid_input"),
+    "input on the net": (_input("http://169.254.169.254/evil/role"), "invalid_input"),
     "400 digits": (_request(max_tokens=int("9" * 400)), "invalid_request"),
     "400 digits for a float": (_request(temperature=int("9" * 400)), "invalid_request"),
     "wrong type": (_request(messages="hi"), "invalid_request"),

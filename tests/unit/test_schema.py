@@ -20,6 +20,7 @@ CHAT = {
     "body": {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
 }
 EMBED = {"url": "/v1/embeddings", "body": {"input": ["a", "b"]}}
+INPUT = {"uri": "objects://payloads/acme/a", "sha256": "0" * 64, "first": 0, "count": 1}
 INFO = FleetInfo(job="j", item=0, items=1, node="n", capacity_type="spot")
 
 
@@ -49,7 +50,7 @@ def test_a_changed_or_missing_file_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "job",
     [PROMPT, CHAT, EMBED, PROMPT | {"custom_id": "a", "method": "POST"}, PROMPT | {"more": 1},
-     {"requests": [PROMPT, CHAT, EMBED]}],
+     {"requests": [PROMPT, CHAT, EMBED]}, {"input": INPUT}],
 )  # fmt: skip
 def test_a_good_job_passes(job: dict[str, Any]) -> None:
     validator("job").validate(job)
@@ -70,6 +71,9 @@ def test_a_good_job_passes(job: dict[str, Any]) -> None:
         CHAT | {"body": {"messages": []}},
         CHAT | {"body": {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}},
         EMBED | {"body": {"input": []}},
+        {"input": INPUT | {"count": 0}},
+        {"input": INPUT | {"sha256": "0"}},
+        {"input": without(INPUT, "first")},
     ],
 )
 def test_a_wrong_job_is_refused(job: dict[str, Any]) -> None:

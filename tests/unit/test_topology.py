@@ -63,8 +63,16 @@ def test_the_end_of_a_node_leaves_a_marker_for_watchers() -> None:
     assert BY_NAME["KV_nodes"].marker_ttl_s >= 1
 
 
-def test_no_other_stream_takes_rollups() -> None:
-    assert not any(stream.rollup for stream in STREAMS if stream not in BUCKETS)
+def test_only_stores_take_rollups() -> None:
+    stores = [*BUCKETS, BY_NAME["OBJ_payloads"]]
+    assert not any(stream.rollup for stream in STREAMS if stream not in stores)
+
+
+def test_inputs_and_checkpoints_are_bounded_and_kept_as_long_as_results() -> None:
+    payloads = BY_NAME["OBJ_payloads"]
+    assert payloads.subjects == ("$O.payloads.C.>", "$O.payloads.M.>")
+    assert payloads.max_bytes > 0
+    assert payloads.max_age_s >= BY_NAME["RESULTS"].max_age_s
 
 
 def test_claims_outlive_results() -> None:

@@ -232,10 +232,42 @@ def test_a_job_of_exactly_the_largest_size_is_taken() -> None:
     assert isinstance(only(decode(completion(user="x" * room))), Item)
 
 
-def test_an_input_elsewhere_is_refused_with_what_to_do() -> None:
-    with pytest.raises(JobRejected, match="requests") as caught:
-        decode({"input": {"uri": "s3://bucket/key"}})
-    assert caught.value.code == "unsupported_input"
+SOURCE = {"uri": "objects://payloads/acme/a.jsonl", "sha256": "0" * 64, "first": 2, "count": 3}
+
+
+def test_an_input_elsewhere_names_its_lines_and_stands_for_as_many_items() -> None:
+    job = decode({"input": SOURCE})
+    assert job.source is not None
+    assert (job.source.first, job.source.count) == (2, 3)
+    assert [item.index for item in job.items] == [0, 1, 2]
+    assert all(isinstance(item, BadItem) for item in job.items)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sha256": "A" * 64}, {"sha256": "0" * 63}, {"first": -1}, {"first": 10**12},
+        {"first": "0"}, {"count": 0}, {"count": 1025}, {"count": 1.5}, {"count": None},
+        {"uri": ""}, {"uri": 5}, {"uri": "x" * 3000},
+    ],
+)  # fmt: skip
+def test_an_input_with_a_wrong_field_is_refused_with_what_it_takes(
+    changed: dict[str, object],
+) -> None:
+    with pytest.raises(JobRejected, match="uri, sha256, first and count") as caught:
+        decode({"input": SOURCE | changed})
+    assert caught.value.code == "invalid_input"
+
+
+def test_an_input_of_another_tenant_is_refused() -> None:
+    with pytest.raises(JobRejected, match="is not tenant acme's") as caught:
+        decode({"input": SOURCE | {"uri": "objects://payloads/other/a.jsonl"}})
+    assert caught.value.code == "foreign_input"
+
+
+def test_requests_and_an_input_together_are_refused() -> None:
+    with pytest.raises(JobRejected, match="both"):
+        decode({"requests": [completion()], "input": SOURCE})
 
 
 def test_an_empty_text_prompt_is_text() -> None:

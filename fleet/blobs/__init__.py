@@ -1,0 +1,1 @@
+"""Stores for what is too large for a message."""

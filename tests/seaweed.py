@@ -1,0 +1,84 @@
+"""A real S3 as a child process of the tests: SeaweedFS, all of it in one process."""
+
+import os
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+START_S = 60.0
+# It takes its time to end.
+STOP_S = 30.0
+LOGIN = {"AWS_ACCESS_KEY_ID": "fleet-tests", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
+BUCKET = "fleet-tests"
+S3 = "s3.port"
+PORTS = (S3, "master.port", "volume.port", "filer.port", "admin.port")
+
+
+class Seaweed(NamedTuple):
+    """A running store: its endpoint, and its process."""
+
+    endpoint: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def seaweed(folder: Path) -> Iterator[Seaweed]:
+    """Run a store whose data lie in `folder`, on loopback only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    binary = Path(sysconfig.get_path("scripts"), "weed")
+    args = ["mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
+    args += [f"-{name}={port}" for name, port in ports.items()]
+    args += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    log = folder / "weed.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [binary, *args], env={**os.environ, **LOGIN}, stdout=output, stderr=output
+        )
+    try:
+        endpoint = f"http://127.0.0.1:{ports[S3]}"
+        _wait(f"{endpoint}/{BUCKET}", process, log)
+        yield Seaweed(endpoint, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_S)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the bucket is there: whoever asks without a signature is forbidden."""
+    give_up = time.monotonic() + START_S
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            urlopen(url, timeout=1.0)
+        except HTTPError as error:
+            with error:
+                if error.code == 403:
+                    return
+        except (URLError, OSError):
+            pass
+        time.sleep(0.05)
+    raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Find ports that nobody listens on; held all at once, so that no two are one."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in held]
+    finally:
+        for each in held:
+            each.close()
