@@ -38,6 +38,13 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     done_ids: tuple[int, ...]
 
 
+class Elsewhere(msgspec.Struct, frozen=True, array_like=True):
+    """Where saved items lie that are too large for a claim: who wrote them, and their digest."""
+
+    writer: str
+    sha256: str
+
+
 class Past(msgspec.Struct, frozen=True, array_like=True):
     """How one owner's time with a job ended. at: seconds since the epoch, by the writer's clock."""
 
@@ -59,8 +66,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     that a write whose answer was lost is recognised as one's own. sha256: the job's fingerprint.
     attempts: failures by the job's own fault. interruptions: deliveries that ended without the
     job's fault. suspects: crashes in a row that ended without progress. progress: what existed
-    when the owner began. trying: the item that runs alone, in a job whose items do. blamed: the
-    items that ran alone when a consumer crashed, once for each crash. history: the newest last.
+    when the owner began. elsewhere: as stored, instead of a `saved` that is large. trying: the
+    item that runs alone, in a job whose items do. blamed: the items that ran alone when a consumer
+    crashed, once for each crash. history: the newest last.
     """
 
     owner: str | None
@@ -71,6 +79,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     suspects: int = 0
     progress: int = 0
     saved: tuple[Saved, ...] = ()
+    elsewhere: Elsewhere | None = None
     trying: int | None = None
     blamed: tuple[int, ...] = ()
     history: tuple[Past, ...] = ()

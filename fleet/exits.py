@@ -13,6 +13,8 @@ from fleet.errors import (
     FleetError,
     JobRejected,
     NotFound,
+    StoreRefused,
+    StoreUnavailable,
     UsageError,
 )
 
@@ -23,6 +25,8 @@ EXIT_CODES: Final[tuple[tuple[type[FleetError], int], ...]] = (
     (NotFound, 4),
     (BrokerUnreachable, 5),
     (BrokerRefused, 6),
+    (StoreUnavailable, 5),
+    (StoreRefused, 6),
 )
 
 

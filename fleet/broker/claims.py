@@ -5,17 +5,20 @@ from typing import Final
 
 import msgspec
 
+from fleet.broker.checkpoints import MAX_CHECKPOINT_BYTES, Checkpoints
 from fleet.broker.clock import ServerClock
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
 from fleet.claim import Claim, Saved
-from fleet.errors import CorruptRecord
+from fleet.errors import CorruptRecord, LeaseLost
 from fleet.job import MIB
 from fleet.subjects import CLAIMS, claim_key
 from fleet.topology import bucket_stream
 
 # Half of the server's max_payload: a claim always fits, whatever headers come with it.
 MAX_CLAIM_BYTES: Final = MIB // 2
+# Above it saved items go to the object store: a bucket is read whole by whoever watches it.
+LARGE_CLAIM_BYTES: Final = MIB // 4
 VERSION: Final = 1
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class Claims:
     def __init__(self, connection: Connection) -> None:
         self._bucket = Bucket(connection, CLAIMS, Claim, sealed=True)
         self._clock = ServerClock(connection, bucket_stream(CLAIMS))
+        self._checkpoints = Checkpoints(connection)
         self._warned: set[str] = set()
 
     async def get(self, tenant: str, job: str) -> Held | None:
@@ -57,21 +61,44 @@ class Claims:
         if claim is None or claim.version != VERSION:
             claim = None
             self._warn(tenant, job, cause)
+        elif claim.elsewhere is not None:
+            saved = await self._checkpoints.read(tenant, job, claim.elsewhere)
+            claim = msgspec.structs.replace(claim, saved=saved, elsewhere=None)
         age_s = max(0.0, await self._clock.now() - written_at)
         return Held(claim=claim, revision=revision, age_s=age_s)
 
     async def save(self, tenant: str, job: str, claim: Claim, *, revision: int) -> int:
         """Write a claim over `revision` (0: there is none) and return the new revision.
 
-        A claim over MAX_CLAIM_BYTES is saved without the items that have least to lose. Raises
+        Large checkpoints go to the object store first, and the claim names them; where that fails,
+        a claim over MAX_CLAIM_BYTES is saved without the items that have least to lose. Raises
         LeaseLost when another consumer wrote since, BrokerUnreachable when it stays unclear; saying
         the same again is safe then, for one's own write is recognised.
         """
-        return await self._bucket.put(claim_key(tenant, job), fitted(claim), revision=revision)
+        stored = await self._fitted(tenant, job, claim)
+        try:
+            revision = await self._bucket.put(claim_key(tenant, job), stored, revision=revision)
+        except LeaseLost:
+            if stored.elsewhere is not None:
+                await self._checkpoints.remove(tenant, job, stored.elsewhere)
+            raise
+        await self._checkpoints.named(tenant, job, stored.elsewhere)
+        return revision
 
     async def forget(self, tenant: str, job: str, revision: int) -> None:
         """Remove the claim of a settled job. Raises LeaseLost when it is another's by now."""
         await self._bucket.forget(claim_key(tenant, job), revision=revision)
+        await self._checkpoints.named(tenant, job, None)
+
+    async def _fitted(self, tenant: str, job: str, claim: Claim) -> Claim:
+        """Make a claim fit into the bucket, with as little left out as can be."""
+        if len(msgspec.json.encode(claim)) <= LARGE_CLAIM_BYTES:
+            return claim
+        whole = fitted(claim, limit_bytes=MAX_CHECKPOINT_BYTES)
+        place = await self._checkpoints.write(tenant, job, whole.saved, writer=claim.writer)
+        if place is None:
+            return fitted(claim)
+        return msgspec.structs.replace(claim, saved=(), elsewhere=place)
 
     def _warn(self, tenant: str, job: str, cause: str) -> None:
         key = claim_key(tenant, job)
