@@ -1,7 +1,7 @@
 """A file of requests, OpenAI Batch lines: find all that is wrong with it, then cut it into jobs.
 
 Both passes stream, so a file of any size needs no more memory than its ids. Lines travel as they
-are: a job's body is made of the very bytes of the file, never encoded again.
+are: a job's body, or the part that is uploaded, is made of the very bytes of the file.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, Protocol
 import msgspec
 
 from fleet.errors import UsageError
-from fleet.job import MAX_ITEMS, BadItem, Item
+from fleet.job import MAX_ITEMS, MIB, BadItem, Item
 from fleet.manifest import MAX_JOBS, Layout, layout_of
 from fleet.subjects import shown
 from fleet.wire import decode_item
@@ -23,7 +23,9 @@ _HEAD, _TAIL = b'{"requests":[', b"]}"
 # Under the limit of a job (512 KiB), so that its subject and headers have room too.
 MAX_BODY_BYTES: Final = 480 * 1024
 MAX_LINE_BYTES: Final = MAX_BODY_BYTES - len(_HEAD) - len(_TAIL)
-_READ_BYTES: Final = MAX_LINE_BYTES + len(b"\r\n") + 1
+# A part of a file that is uploaded, and the longest line in it: well under what consumers read.
+MAX_PART_BYTES: Final = 16 * MIB
+MAX_UPLOADED_LINE_BYTES: Final = 8 * MIB
 _BLANK: Final = b" \t\r\n"
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -37,12 +39,31 @@ class Problem(msgspec.Struct, frozen=True, order=True):
     message: str
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """The most bytes of a line, and of all lines of one job together with what holds them."""
+
+    line_bytes: int
+    body_bytes: int
+
+
+INLINE: Final = Limits(MAX_LINE_BYTES, MAX_BODY_BYTES)
+UPLOADED: Final = Limits(MAX_UPLOADED_LINE_BYTES, MAX_PART_BYTES)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A piece of a file, to be uploaded: its lines, and how many of them each job has, in order."""
+
+    data: bytes
+    counts: tuple[int, ...]
+
+
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was read once, from its first byte to its last.
 
     sha256: hex digest of its bytes. model: the one that was asked for, else the one that its bodies
     name, else None. layout: how it is cut into jobs of at most `chunk` items. marks: a short digest
     of each job's body. Layout and marks are of no use while there are problems.
+    limits: INLINE where the jobs hold their lines, UPLOADED where they point to them.
     """
 
     sha256: str
@@ -51,13 +72,20 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout
     marks: tuple[bytes, ...]
     problems: tuple[Problem, ...]
+    limits: Limits = INLINE
 
 
 class _Digest(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
-def survey(file: BinaryIO, *, model: str | None = None, chunk: int = DEFAULT_CHUNK) -> Survey:
+def survey(
+    file: BinaryIO,
+    *,
+    model: str | None = None,
+    chunk: int = DEFAULT_CHUNK,
+    limits: Limits = INLINE,
+) -> Survey:
     """Read a whole file and report every bad line of it, not just the first.
 
     model: what the bodies may name. chunk: the most items a job, 1 to 1024.
@@ -65,10 +93,11 @@ def survey(file: BinaryIO, *, model: str | None = None, chunk: int = DEFAULT_CHU
     if not 1 <= chunk <= MAX_ITEMS:
         raise UsageError(f"a chunk of {chunk} items is not possible: choose 1 to {MAX_ITEMS}")
     digest = hashlib.sha256()
-    check = _Check(model)
+    check = _Check(model, limits.line_bytes)
     sizes: list[int] = []
     marks: list[bytes] = []
-    for group in pack(check.good(_numbered(file, digest)), count=chunk):
+    numbered = _numbered(file, digest, limits.line_bytes)
+    for group in pack(check.good(numbered), count=chunk, max_bytes=limits.body_bytes):
         sizes.append(len(group))
         marks.append(_mark(splice(group)))
     if len(sizes) > MAX_JOBS:
@@ -84,6 +113,7 @@ def survey(file: BinaryIO, *, model: str | None = None, chunk: int = DEFAULT_CHU
         layout=layout_of(sizes),
         marks=tuple(marks),
         problems=tuple(sorted(check.problems)),
+        limits=limits,
     )
 
 
@@ -92,12 +122,39 @@ def bodies(file: BinaryIO, survey: Survey) -> Iterator[bytes]:
 
     Raises UsageError as soon as the file is not what it was when it was surveyed.
     """
-    lines = (line for _, line in _numbered(file, hashlib.sha256()) if line)
-    cut = map(splice, pack(lines, count=survey.chunk))
-    for body, mark in zip_longest(cut, survey.marks):
-        if body is None or mark != _mark(body):
+    yield from map(splice, _groups(file, survey))
+
+
+def parts(file: BinaryIO, survey: Survey) -> Iterator[Part]:
+    """Cut a surveyed file into parts for the upload; no job's lines are in two. As `bodies`."""
+    lines: list[bytes] = []
+    counts: list[int] = []
+    size = 0
+    for group in _groups(file, survey):
+        more = sum(map(len, group)) + len(group)
+        if counts and size + more > MAX_PART_BYTES:
+            yield _part(lines, counts)
+            lines, counts, size = [], [], 0
+        lines += group
+        counts.append(len(group))
+        size += more
+    if counts:
+        yield _part(lines, counts)
+
+
+def _part(lines: list[bytes], counts: list[int]) -> Part:
+    return Part(b"".join(line + b"\n" for line in lines), tuple(counts))
+
+
+def _groups(file: BinaryIO, survey: Survey) -> Iterator[list[bytes]]:
+    """Read the lines of each job again, and compare them with what was surveyed."""
+    numbered = _numbered(file, hashlib.sha256(), survey.limits.line_bytes)
+    lines = (line for _, line in numbered if line)
+    cut = pack(lines, count=survey.chunk, max_bytes=survey.limits.body_bytes)
+    for group, mark in zip_longest(cut, survey.marks):
+        if group is None or mark != _mark(splice(group)):
             raise UsageError("the file changed while it was read: leave it alone and submit again")
-        yield body
+        yield group
 
 
 def pack(
@@ -132,11 +189,16 @@ def _mark(body: bytes) -> bytes:
 class _Check:
     """What has to be remembered from line to line."""
 
-    def __init__(self, model: str | None) -> None:
+    def __init__(self, model: str | None, line_bytes: int) -> None:
         self.model = model
+        self._line_bytes = line_bytes
         self.problems: list[Problem] = []
         self._model_from = "the file goes to" if model else ""
         self._seen: dict[str, int] = {}
+
+    @property
+    def _is_inline(self) -> bool:
+        return self._line_bytes == MAX_LINE_BYTES
 
     def report(self, line: int, code: str, message: str) -> None:
         self.problems.append(Problem(line, code, message))
@@ -153,7 +215,8 @@ class _Check:
                 self.report(
                     number,
                     "too_large",
-                    f"the line has more than {MAX_LINE_BYTES} bytes, which no job can hold",
+                    f"the line has more than {self._line_bytes} bytes, which no job can hold"
+                    + ("; `--via objects` takes longer ones" if self._is_inline else ""),
                 )
                 continue
             if number == 1 and raw.startswith(_UTF16_MARKS):
@@ -209,14 +272,16 @@ class _Check:
         )
 
 
-def _numbered(file: BinaryIO, digest: _Digest) -> Iterator[tuple[int, bytes | None]]:
+def _numbered(
+    file: BinaryIO, digest: _Digest, line_bytes: int
+) -> Iterator[tuple[int, bytes | None]]:
     """Yield lines without blanks around them; None for one over the limit, which is never held."""
-    number = 0
-    while line := file.readline(_READ_BYTES):
+    number, read_bytes = 0, line_bytes + len(b"\r\n") + 1
+    while line := file.readline(read_bytes):
         number += 1
         digest.update(line)
         stripped = line.strip(_BLANK)
-        yield number, stripped if len(stripped) <= MAX_LINE_BYTES else None
+        yield number, stripped if len(stripped) <= line_bytes else None
         while line and not line.endswith(b"\n"):
-            line = file.readline(_READ_BYTES)
+            line = file.readline(read_bytes)
             digest.update(line)

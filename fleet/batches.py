@@ -21,7 +21,7 @@ from fleet.broker.kv import Bucket
 from fleet.broker.results import ResultLog
 from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost, NotFound, UsageError
 from fleet.job import ResultLine, Tier
-from fleet.manifest import Manifest, batch_name, job_id
+from fleet.manifest import Manifest, Via, batch_name, job_id
 from fleet.publish import grouped, publish
 from fleet.subjects import BATCHES, batch_key, job_subject, shown, token
 from fleet.wire import job_headers
@@ -63,6 +63,7 @@ def draft(
     now: float,
     batch: str | None = None,
     completion_window_s: float | None = None,
+    via: Via = "inline",
 ) -> Manifest:
     """Plan a batch for a file without problems.
 
@@ -71,7 +72,9 @@ def draft(
     """
     if survey.problems:
         raise UsageError(f"the file has {len(survey.problems)} bad lines: mend them first")
-    work = (survey.sha256, model, survey.chunk, completion_window_s)
+    # Jobs that point elsewhere have other bodies, and so are other jobs.
+    how = () if via == "inline" else (via,)
+    work = (survey.sha256, model, survey.chunk, completion_window_s, *how)
     digest = hashlib.blake2b(msgspec.json.encode(work), digest_size=_NAME_BYTES).hexdigest()
     return Manifest(
         id=f"batch-{digest}" if batch is None else batch_name(batch),
@@ -83,6 +86,7 @@ def draft(
         layout=survey.layout,
         created_at=now,
         completion_window_s=completion_window_s,
+        via=via,
     )
 
 

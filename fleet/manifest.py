@@ -21,6 +21,8 @@ MAX_JOBS: Final = 10**_DIGITS
 MAX_BATCH_ID: Final = 64 - 1 - _DIGITS
 _JOB: Final = re.compile(rf"(?P<batch>.+)-(?P<number>[0-9]{{{_DIGITS}}})")
 
+# Whether the jobs hold their requests, or point to a store that does.
+Via: TypeAlias = Literal["inline", "objects", "s3"]
 BatchState: TypeAlias = Literal["submitting", "submitted", "completed", "cancelling", "cancelled"]
 
 
@@ -33,7 +35,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
 
 Layout: TypeAlias = tuple[Run, ...]
 # What makes a batch the same as another one of its name.
-_WORK: Final = ("input_sha256", "model", "tier", "layout", "completion_window_s")
+_WORK: Final = ("input_sha256", "model", "tier", "layout", "completion_window_s", "via")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout
     created_at: float
     completion_window_s: float | None = None
+    via: Via = "inline"
     state: BatchState = "submitting"
     submitted_jobs: int = 0
     writer: str = ""

@@ -14,16 +14,18 @@ from typing import TypeAlias
 
 import msgspec
 
+from fleet.blobs.store import BlobStore
 from fleet.broker.batch_publish import Outgoing
 from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.headers import headers_size
+from fleet.claim_check import check_in, is_large, part_of
 from fleet.errors import JobRejected
 from fleet.follow import Follower, Place
-from fleet.job import BadItem, ResultLine, Tier, TokenDelta
+from fleet.job import BadItem, Item, ResultLine, Tier, TokenDelta
 from fleet.publish import grouped, publish, publish_all
 from fleet.subjects import identifier, job_subject, token
-from fleet.wire import decode_envelope, decode_job, job_headers
+from fleet.wire import decode_envelope, decode_items, decode_job, job_headers
 
 Request: TypeAlias = Mapping[str, object] | bytes
 
@@ -41,10 +43,16 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Producer:
-    """Submits one tenant's jobs and fetches their results."""
+    """Submits one tenant's jobs and fetches their results.
 
-    def __init__(self, connection: Connection, *, tenant: str) -> None:
+    store: where requests go that are too large for a message; without one they are refused.
+    """
+
+    def __init__(
+        self, connection: Connection, *, tenant: str, store: BlobStore | None = None
+    ) -> None:
         self._connection = connection
+        self._store = store
         self._tenant = token(tenant, what="tenant")
 
     async def submit(
@@ -63,9 +71,15 @@ class Producer:
         made up if none is given. deadline: seconds since the epoch. Raises JobRejected before
         anything is sent if a consumer would refuse it, BrokerRefused if the queue is full, and
         BrokerUnreachable if it may or may not be stored: submit it again with the same id then.
+        StoreUnavailable, StoreRefused: a large request could not be uploaded, nothing was sent.
         """
+        payload = _encoded(request)
+        if self._store is not None and is_large(payload):
+            part = part_of(payload)
+            _check(decode_items(part.data.splitlines()))
+            (payload,) = await check_in(self._store, self._tenant, [part])
         ticket, message = self._prepare(
-            request, model=model, tier=Tier(tier), job_id=job_id, batch=batch, deadline=deadline
+            payload, model=model, tier=Tier(tier), job_id=job_id, batch=batch, deadline=deadline
         )
         receipt = await publish(self._connection, [message])
         return msgspec.structs.replace(ticket, sequence=receipt.sequence)
@@ -146,18 +160,15 @@ class Producer:
         deadline: float | None,
     ) -> tuple[Ticket, Outgoing]:
         """Look at a job with the consumer's eyes before it is sent."""
-        payload = request if isinstance(request, bytes) else msgspec.json.encode(request)
+        payload = _encoded(request)
         subject = job_subject(tier, model, self._tenant)
         headers = job_headers(
             self._tenant, job_id or secrets.token_hex(16), batch=batch, deadline=deadline
         )
         envelope = decode_envelope(subject, headers, stream="", sequence=0)
         job = decode_job(envelope, payload, headers_bytes=headers_size(headers))
-        for item in job.items:
-            if isinstance(item, BadItem):
-                raise JobRejected(
-                    f"item {item.index} is refused: {item.error.message}", code=item.error.code
-                )
+        if job.source is None:
+            _check(job.items)
         ticket = Ticket(
             tenant=self._tenant,
             model=model,
@@ -184,3 +195,16 @@ async def open_producer(
 
 def _place(ticket: Ticket) -> Place:
     return Place(tenant=ticket.tenant, batch=ticket.batch, job=ticket.job, sha256=ticket.sha256)
+
+
+def _encoded(request: Request) -> bytes:
+    return request if isinstance(request, bytes) else msgspec.json.encode(request)
+
+
+def _check(items: Iterable[Item | BadItem]) -> None:
+    """Raise JobRejected for the first item that a consumer would refuse."""
+    for item in items:
+        if isinstance(item, BadItem):
+            raise JobRejected(
+                f"item {item.index} is refused: {item.error.message}", code=item.error.code
+            )

@@ -15,9 +15,9 @@ class BlobStore(Protocol):
     async def put(self, key: str, data: bytes, *, etag: str | None = None) -> str:
         """Store a blob and return its etag.
 
-        etag: None only where there is no blob, else only over that version. Where these very bytes
-        lie already it counts as done, so it may be repeated when an answer was lost. Raises
-        BlobChanged if others lie there.
+        etag: None only where there is no blob, else only over that version, which makes a blob of
+        the same bytes young again. Where these very bytes lie already a refusal counts as done, so
+        it may be repeated when an answer was lost. Raises BlobChanged if others lie there.
         """
         ...
 

@@ -72,8 +72,9 @@ class Objects:
         """Store an object, only where there is none, or only over `etag`. Raises BlobChanged."""
         digest = _digest(data)
         stored, before = await self._find(key)
-        if before is not None and before.digest == digest:
-            return str(stored.sequence if stored else 0)
+        last = stored.sequence if stored else 0
+        if before is not None and before.digest == digest and etag != str(last):
+            return str(last)
         last = stored.sequence if stored else 0
         if (etag is None and before is not None) or etag not in {None, str(last)}:
             self._changed(key)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
@@ -10,12 +10,13 @@ from typing import BinaryIO, Final, TypeVar
 import click
 import msgspec
 
-from fleet.batch_file import DEFAULT_CHUNK, Survey, bodies, survey
+from fleet.batch_file import DEFAULT_CHUNK, INLINE, UPLOADED, Survey, bodies, parts, survey
 from fleet.batch_status import BatchStatus
 from fleet.batches import Batches, draft
-from fleet.broker.connection import connect
+from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
-from fleet.cli import options
+from fleet.claim_check import check_in
+from fleet.cli import options, stores
 from fleet.cli.batch_view import (
     manifests_text,
     problems_json,
@@ -63,6 +64,14 @@ batch_argument = click.argument("batch")
     metavar="LENGTH",
     help="Finish within that time, such as 24h; what is left then expires.",
 )
+@click.option(
+    "--via",
+    type=click.Choice(stores.CHOICES),
+    default="inline",
+    show_default=True,
+    help="Put the requests into the queue, or upload FILE once to the broker's object store or to "
+    "FLEET_S3_BUCKET and queue what points there. `auto` uploads a file over 32 MiB.",
+)
 @click.option("--wait", "--watch", "wait", is_flag=True, help="Stay until it is complete.")
 @options.nats
 @options.tenant
@@ -74,6 +83,7 @@ def submit(
     batch: str | None,
     chunk: int,
     window_s: float | None,
+    via: stores.Choice,
     wait: bool,
     nats: str | None,
     tenant: str,
@@ -83,8 +93,10 @@ def submit(
 
     The same command again goes on where it stopped, and does nothing if all is there.
     """
+    how = stores.chosen(via, file)
     with _opened(file) as lines:
-        found = survey(lines, model=model, chunk=chunk)
+        limits = INLINE if how == "inline" else UPLOADED
+        found = survey(lines, model=model, chunk=chunk, limits=limits)
         if found.problems:
             if as_json:
                 click.echo(problems_json(found.problems))
@@ -101,6 +113,7 @@ def submit(
             input_name=file.name[:_NAME_LENGTH],
             now=time.time(),
             completion_window_s=window_s,
+            via=how,
         )
         return options.run(_submit(plan, found, lines, nats=nats, wait=wait, as_json=as_json))
 
@@ -204,7 +217,8 @@ async def _submit(
     async with connect(find_target(nats, os.environ), name="fleet-batch") as connection:
         await require_served(connection, plan.model)
         batches = Batches(connection, tenant=plan.tenant)
-        manifest = await batches.submit(plan, bodies(lines, found), on_progress=_report)
+        jobs = await _jobs(connection, plan, found, lines)
+        manifest = await batches.submit(plan, jobs, on_progress=_report)
         click.echo(
             f"{manifest.id}: {manifest.items} requests in {manifest.jobs} jobs are submitted; "
             f"`fleet batch results {manifest.id}` collects the answers",
@@ -216,6 +230,16 @@ async def _submit(
         last = await (_watched(batches, manifest.id) if wait else batches.status(manifest.id))
     _print(last, as_json=as_json)
     return _code(last)
+
+
+async def _jobs(
+    connection: Connection, plan: Manifest, found: Survey, lines: BinaryIO
+) -> Iterable[bytes]:
+    """Make the jobs' bodies; where they point elsewhere, that is uploaded first."""
+    if plan.via == "inline":
+        return bodies(lines, found)
+    store = stores.opened(plan.via, connection)
+    return await check_in(store, plan.tenant, parts(lines, found))
 
 
 def _report(manifest: Manifest) -> None:

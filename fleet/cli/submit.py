@@ -10,14 +10,15 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
+from fleet.batch_file import MAX_PART_BYTES
 from fleet.broker.connection import connect
 from fleet.broker.context import find_target
-from fleet.cli import options
+from fleet.cli import options, stores
 from fleet.cli.answers import exit_code, print_live, print_notes, print_rest
 from fleet.cli.served import require_served
 from fleet.cli.times import Moment
 from fleet.errors import BrokerUnreachable, UsageError
-from fleet.job import CHAT, COMPLETIONS, EMBEDDINGS, MAX_JOB_BYTES, Tier, TokenDelta
+from fleet.job import CHAT, COMPLETIONS, EMBEDDINGS, Tier, TokenDelta
 from fleet.producer import Producer, Request, Ticket
 
 
@@ -46,6 +47,13 @@ from fleet.producer import Producer, Request, Ticket
 )
 @click.option("--deadline", type=Moment(), metavar="WHEN", help="30s, 5m or 2027-01-31T12:00:00Z.")
 @click.option("--id", "job_id", metavar="ID", help="The job's id: the same id is the same job.")
+@click.option(
+    "--via",
+    type=click.Choice(["objects", "s3"]),
+    default="objects",
+    show_default=True,
+    help="Where a request goes that is too large for a message (480 KiB).",
+)
 @click.option("--detach", is_flag=True, help="Print the job's id, and do not wait.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete.")
 @click.option(
@@ -90,8 +98,8 @@ def _request(
     if file is not None:
         if system is not None or max_tokens is not None:
             raise UsageError("--system and --max-tokens belong into the file")
-        return _request_of(file.read(MAX_JOB_BYTES + 1), url)
-    text = sys.stdin.read(MAX_JOB_BYTES + 1) if prompt == "-" else prompt
+        return _request_of(file.read(MAX_PART_BYTES + 1), url)
+    text = sys.stdin.read(MAX_PART_BYTES + 1) if prompt == "-" else prompt
     if system is not None and url != CHAT:
         raise UsageError(f"--system is for {CHAT}")
     body: dict[str, object]
@@ -124,7 +132,8 @@ async def _submit(request: Request, given: dict[str, Any]) -> int:
     target = find_target(given["nats"], os.environ)
     async with connect(target, name="fleet-submit") as connection:
         await require_served(connection, given["model"])
-        producer = Producer(connection, tenant=given["tenant"])
+        store = stores.opened(given["via"], connection)
+        producer = Producer(connection, tenant=given["tenant"], store=store)
         ticket = await producer.submit(
             request,
             model=given["model"],

@@ -76,6 +76,18 @@ async def test_the_same_bytes_may_be_put_again(store: BlobStore, key: str) -> No
     assert await store.put(key, b"same") == etag
 
 
+async def test_a_blob_that_is_written_again_is_young_again(store: BlobStore, key: str) -> None:
+    etag = await store.put(key, b"same")
+    before = await store.head(key)
+    await asyncio.sleep(1.1)  # the resolution of S3's clock
+    await store.put(key, b"same", etag=etag)
+    after = await store.head(key)
+    assert before is not None
+    assert after is not None
+    assert after.written_at > before.written_at
+    assert await store.get(key, limit_bytes=LIMIT) == b"same"
+
+
 async def test_a_version_is_replaced_by_who_knows_it(store: BlobStore, key: str) -> None:
     first = await store.put(key, b"first")
     second = await store.put(key, b"second", etag=first)

@@ -113,7 +113,7 @@ async def damage(connection: Connection, tenant: str, how: str) -> None:
             await store.delete(name)
         case "other":
             await store.put(name, b"[[0,[],[666]]]", etag=stat.etag)
-        case "torn":
+        case _:
             await connection.api("STREAM.PURGE.OBJ_payloads", {"filter": "$O.payloads.C.>"})
 
 
