@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 START_S = 60.0
 # It takes its time to end.
@@ -45,7 +43,7 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
         )
     try:
         endpoint = f"http://127.0.0.1:{ports[S3]}"
-        _wait(f"{endpoint}/{BUCKET}", process, log)
+        _wait(endpoint, process, log)
         yield Seaweed(endpoint, process)
     finally:
         process.terminate()
@@ -56,19 +54,29 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
             process.wait(STOP_S)
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the bucket is there: whoever asks without a signature is forbidden."""
+def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the bucket is there, which is later than that somebody answers."""
+    # Here, for every test run imports this module, and few of them use it.
+    import boto3  # noqa: PLC0415
+    from botocore.client import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=LOGIN["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=LOGIN["AWS_SECRET_ACCESS_KEY"],
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5),
+    )
     give_up = time.monotonic() + START_S
     while time.monotonic() < give_up and process.poll() is None:
         try:
-            urlopen(url, timeout=1.0)
-        except HTTPError as error:
-            with error:
-                if error.code == 403:
-                    return
-        except (URLError, OSError):
-            pass
-        time.sleep(0.05)
+            client.head_bucket(Bucket=BUCKET)
+        except (BotoCoreError, ClientError):
+            time.sleep(0.05)
+        else:
+            return
     raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 

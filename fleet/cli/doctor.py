@@ -57,7 +57,7 @@ def command(
     as_json: bool,
     nats: str | None,
 ) -> None:
-    """Check the broker: version, JetStream, streams, durables, stuck jobs, sync setting, clock.
+    """Check version, JetStream, streams, durables, stuck jobs, blob stores, sync setting, clock.
 
     Prints one line a check: ok, failed or unknown, what was found, and the remedy. Changes nothing.
     Exit code 1 if a check failed; unknown is no failure.
@@ -83,6 +83,7 @@ async def _examine(
     from fleet.broker.context import find_target  # noqa: PLC0415
     from fleet.broker.provision import drift, served_models  # noqa: PLC0415
     from fleet.cli import checks  # noqa: PLC0415
+    from fleet.cli.store_checks import examine_stores  # noqa: PLC0415
 
     sync = None if monitor is None else await asyncio.to_thread(_sync_config, monitor)
     target = find_target(url, os.environ)
@@ -95,6 +96,7 @@ async def _examine(
             checks.check_api_level(api.get("level") if isinstance(api, dict) else None),
             *checks.check_topology(drifts, served),
             *checks.check_queues(await _queues(connection, served)),
+            *await examine_stores(connection),
             checks.check_sync(sync, replicas=await _replicas(connection)),
             checks.check_clock(await _clock_ahead_s(connection)),
         ]

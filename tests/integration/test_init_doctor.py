@@ -37,8 +37,8 @@ def test_a_broker_is_set_up_once_and_then_found_fit(url: str) -> None:
     assert report["ok"] is True
     states = {check["name"]: check["state"] for check in report["checks"]}
     assert states == {
-        "server": "ok", "jetstream": "ok", "topology": "ok", "queues": "ok", "sync": "unknown",
-        "clock": "ok",
+        "server": "ok", "jetstream": "ok", "topology": "ok", "queues": "ok",
+        "payloads": "ok", "sync": "unknown", "clock": "ok",
     }  # fmt: skip
 
 
