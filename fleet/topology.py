@@ -33,7 +33,7 @@ NS = 1_000_000_000
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 GIB = 1024 * MIB
 
-# JetStream reserves `max_bytes` of every stream against the disk, so these sum to 8 GiB: a laptop
+# JetStream reserves `max_bytes` of every stream against the disk, so these sum to 7 GiB: a laptop
 # has that, and an operator with more raises them (drift is reported, never undone).
 REALTIME_BYTES = 256 * MIB
 BACKGROUND_BYTES = GIB
@@ -41,7 +41,7 @@ BATCH_BYTES = 4 * GIB
 TOKENS_BYTES = 256 * MIB
 EVENTS_BYTES = 512 * MIB
 ADVISORIES_BYTES = 32 * MIB
-PAYLOADS_BYTES = 2 * GIB
+PAYLOADS_BYTES = GIB
 
 # The queue of one (model, tenant). Realtime beyond a thousand waits past any deadline; the others
 # stop a loop that submits without end before it fills the stream for every tenant.
