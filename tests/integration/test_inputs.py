@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from fleet.blob import blob_key, input_name
 from fleet.blobs.s3 import S3, S3Config
 from fleet.blobs.store import BlobStore
+from fleet.broker.claims import Claims
 from fleet.broker.objects import Objects
 from fleet.job import ResultLine
-from tests.asking import Asker, answer_to, chat, text_of
+from tests.asking import Asker, answer_to, chat, eventually, text_of
 from tests.contract.s3_line import line_to
 from tests.fleets import QUICK, RunningFleet, running_fleet
 from tests.integration.brokers import connected
@@ -196,3 +198,30 @@ async def test_a_job_whose_store_stays_silent_ends_at_its_deadline(
                 headers = {"Fleet-Deadline": "2020-01-01T00:00:00Z"}
                 lines = await asker.ask("batch", pointing(uri, b"", 0, 3), headers=headers)
     assert [each.error.code for each in lines if each.error] == ["expired"] * 3
+
+
+async def test_a_killed_consumers_input_is_read_again_and_gone_on_with(
+    unique: str, tmp_path: Path
+) -> None:
+    data = b"".join(
+        json.dumps({"custom_id": f"row-{n}", **chat(f"{unique} {n}", 60)}).encode() + b"\n"
+        for n in range(6)
+    )
+    with running_fleet(tmp_path, "--spot", "2", "--token-rate", "20") as fleet:
+        async with connected(fleet.nats) as connection:
+            asker, claims = Asker(connection, unique), Claims(connection)
+            uri = await stored(Objects(connection), unique, data)
+            receipt = await asker.publish("batch", pointing(uri, data, 2, 4))
+            job = f"{receipt.stream}-{receipt.sequence}"
+
+            async def owner() -> str | None:
+                held = await claims.get(unique, job)
+                return held.claim.owner if held and held.claim and held.claim.saved else None
+
+            fleet.send(await eventually(owner, "a checkpoint"), signal.SIGKILL)
+            lines = await asker.lines(job)
+    assert [line.custom_id for line in lines] == [f"row-{n}" for n in range(2, 6)]
+    assert [text_of(line) for line in lines] == [
+        answer_to(f"{unique} {n}", 60) for n in range(2, 6)
+    ]
+    assert {line.fleet.resumed for line in lines} == {"exact"}
