@@ -1,6 +1,7 @@
 """What works while the engine is up: a runner, and an intake for each durable. Built by hand."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ from fleet.settings import Settings
 from fleet.subjects import CLAIMS, PRIORITY_GROUP, durable, job_stream
 from fleet.topology import bucket_stream
 
-WATCH_S = 1.0
+# A dead engine is noticed so soon, also one that has nothing to do.
+WATCH_S = 0.25
 # While it drains: how often it looks whether anything runs, and how long before the end it leaves.
 LOOK_S = 0.1
 LEAVE_S = 0.5
@@ -238,7 +240,9 @@ class Crew:
         """Hand everything over when the engine shows no life: an idle one may be dead, too."""
         while True:
             silent_s = self._pulse.engine_silent_s
-            if silent_s > self._ground.settings.alive_s:
+            if silent_s == math.inf:
+                self._halt.begin(EngineDead("the engine is gone"))
+            elif silent_s > self._ground.settings.alive_s:
                 self._halt.begin(
                     EngineDead(f"the engine gave no sign of life for {silent_s:.0f} s")
                 )

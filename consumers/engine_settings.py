@@ -96,6 +96,8 @@ def environment(settings: VllmSettings, env: Mapping[str, str] = os.environ) -> 
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # So that our plugin knows its own: pdeath.py.
+        "OVERBOOK_ENGINE": "1",
         # A forked child would share our sockets, and locks that other threads happened to hold.
         "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",
     }

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -58,16 +59,20 @@ class Pulse:
 
     @property
     def engine_silent_s(self) -> float:
-        """For how long the engine gave no sign of life while somebody listened."""
+        """For how long the engine was silent while somebody listened; infinite if it is dead."""
         if self.engine_alive_at is None:
             return 0.0
-        return max(0.0, self._ticked_at - max(self.engine_alive_at(), self._turned_at))
+        if (alive_at := self.engine_alive_at()) == -math.inf:
+            return math.inf
+        return max(0.0, self._ticked_at - max(alive_at, self._turned_at))
 
     def ill(self) -> str | None:
         """Say why this process should hold no job and be ended; None if it should not."""
         if (blocked_s := time.monotonic() - self._ticked_at) > self._blocked_s:
             return f"the event loop has been blocked for {blocked_s:.0f} s"
-        if (silent_s := self.engine_silent_s) > self._alive_s:
+        if (silent_s := self.engine_silent_s) == math.inf:
+            return "the engine is gone"
+        if silent_s > self._alive_s:
             return f"the engine has given no sign of life for {silent_s:.0f} s"
         return None
 

@@ -1,7 +1,9 @@
-"""Imported by name in the engine's child process: it dies with the process that started it.
+"""Loaded in every child process of the engine: it dies with the process that started it.
 
 Without this a consumer that is killed leaves a child behind that computes on and holds the GPU.
-Linux only; elsewhere importing this does nothing.
+vLLM loads it twice: as its plugin (an entry point of this package) in the core and in the workers
+of tensor parallelism, and by the worker's extension class where the package was not installed.
+Linux only; elsewhere it does nothing.
 """
 
 import ctypes
@@ -15,6 +17,12 @@ _PR_SET_PDEATHSIG = 1
 
 class DieWithParent:
     """Mixed into vLLM's worker; what it is for happens when this module is imported."""
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for our end with our parent; only in an engine that a consumer started."""
+    if "OVERBOOK_ENGINE" in os.environ:
+        _die_with_parent()
 
 
 def _die_with_parent() -> None:

@@ -5,18 +5,18 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
 from consumers.beat import Heart, Load
 from consumers.crew import Crew, Ground
 from consumers.drain import Drain
-from consumers.engine import Engine
 from consumers.health import Pulse, served
 from consumers.identity import Identity
 from consumers.interruption.follow import follow
 from consumers.lease import Connect, LeaseKeeper
+from consumers.loading import StartEngine, loaded
 from consumers.meter import Totals
 from consumers.orders import notice_of
 from consumers.restarts import Restarts
@@ -44,7 +44,6 @@ from fleet.node import NodeState
 from fleet.notice import Notice
 from fleet.settings import Settings
 
-StartEngine = Callable[[], AbstractAsyncContextManager[Engine]]
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # A spot node hands over at once; on-demand ends by an operator's will and has time.
 GRACE_S: Final = {"spot": 0.0, "on-demand": 25.0}
@@ -176,7 +175,6 @@ class _Life:
                 await self._work_with_one(start_engine)
             except EngineDead as error:
                 was_ready, self._ready, self._crew = self._ready, False, None
-                self._pulse.engine_alive_at = None
                 again = was_ready and restarts.allowed(time.monotonic())
                 self._ground.emit(
                     EngineLost(
@@ -192,9 +190,11 @@ class _Life:
 
     async def _work_with_one(self, start_engine: StartEngine) -> None:
         began, settings = time.monotonic(), self._ground.settings
-        async with start_engine() as engine:
+        async with AsyncExitStack() as stack:
+            engine = await loaded(stack, start_engine, settings.load_s)
             self._slots = engine.facts.slots
             self._pulse.engine_alive_at = lambda: engine.alive_at
+            stack.callback(self._forget_engine)
             with LeaseKeeper(
                 self._connect_lease,
                 interval_s=settings.ack_wait_s / 3,
@@ -202,6 +202,10 @@ class _Life:
             ) as lease:
                 self._crew = Crew(self._ground, engine, lease, self._pulse)
                 await self._crew.work(lambda: self._is_ready(time.monotonic() - began))
+
+    def _forget_engine(self) -> None:
+        """Its end is wanted from here on, and no illness."""
+        self._pulse.engine_alive_at = None
 
     def _is_ready(self, load_s: float) -> None:
         self._ready = True

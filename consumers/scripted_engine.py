@@ -91,7 +91,7 @@ class ScriptedEngine:
         """Now, as long as it neither died nor hangs."""
         if self._hung_at is not None:
             return self._hung_at
-        return 0.0 if self._dead else time.monotonic()
+        return float("-inf") if self._dead else time.monotonic()
 
     def die(self) -> None:
         """Behave from now on like an engine whose core was killed."""

@@ -8,6 +8,7 @@ import asyncio
 import copy
 import dataclasses
 import itertools
+import math
 import multiprocessing
 import os
 import time
@@ -22,7 +23,7 @@ from consumers.engine import Rendered, Sampling, Step
 from consumers.engine_settings import VllmSettings, check_model_path, environment
 from consumers.setup.libnuma import load_libnuma
 from consumers.setup.models import cache_dir
-from consumers.vllm_facts import end_token_ids, facts_of, reason, refused, step_of
+from consumers.vllm_facts import end_token_ids, facts_of, fail_all, reason, refused, step_of
 from consumers.vllm_params import (
     llm_args,
     sampling_args,
@@ -30,6 +31,7 @@ from consumers.vllm_params import (
 )
 from consumers.vllm_schema import check_schema
 from consumers.vllm_text import Renderer
+from fleet.broker.beside import Beside
 from fleet.errors import EngineDead, JobRejected, UsageError
 from fleet.job import Item
 
@@ -75,8 +77,9 @@ class VllmEngine:
 
     @property
     def alive_at(self) -> float:
-        """When the core last gave tokens or answered a question, by time.monotonic()."""
-        return self._alive_at
+        """When the core last gave tokens or answered; minus infinity once it is dead."""
+        gone = any(not child.is_alive() for child in self._children)
+        return -math.inf if gone else self._alive_at
 
     async def render(self, items: Sequence[Item]) -> list[Rendered | JobRejected]:
         """Apply the chat template and tokenize, off the event loop."""
@@ -134,23 +137,23 @@ class VllmEngine:
         return text
 
     async def watch(self) -> None:
-        """Ask the core for a sign of life for ever. Raises EngineDead when it is gone or hangs.
+        """Ask the core for a sign of life until it is gone or hangs, and then end what is left.
 
         The question goes through the loop that computes, so a core that is stopped or stuck does
-        not answer, whether or not it has requests.
+        not answer, whether or not it has requests. Whoever waits for tokens gets EngineDead.
         """
-        while True:
-            with _translated(), suppress(TimeoutError):
-                async with asyncio.timeout(ANSWER_S):
-                    await self._llm.is_paused()
-                    self._alive_at = time.monotonic()
-            silent_s = time.monotonic() - self._alive_at
-            if silent_s > self._hang_s:
-                raise EngineDead(
-                    f"the engine core gave no sign of life for {silent_s:.0f} s: start the "
-                    "consumer again; if it happens often, raise hang_s or lower max_num_seqs"
-                )
-            await asyncio.sleep(BEAT_S)
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        with suppress(EngineDead):
+            while time.monotonic() - self._alive_at <= self._hang_s:
+                with _translated(), suppress(TimeoutError):
+                    async with asyncio.timeout(ANSWER_S):
+                        await self._llm.is_paused()
+                        self._alive_at = time.monotonic()
+                await asyncio.sleep(BEAT_S)
+        self._alive_at = -math.inf
+        kill(self._children)
+        fail_all(self._llm, EngineDeadError())
 
     async def close(self) -> None:
         """End the core; kill what of it is left after CLOSE_S seconds."""
@@ -180,8 +183,7 @@ async def start(settings: VllmSettings) -> AsyncIterator[VllmEngine]:
     """Load the model and run the engine for as long as the body.
 
     Raises UsageError for settings or an installation that cannot work, and EngineDead when the
-    core does not come up. While the body runs a dead or hung engine cancels it and leaves as
-    EngineDead in an exception group.
+    core does not come up. One that dies while the body runs shows no life any more.
     """
     os.environ.update(environment(settings))
     before = multiprocessing.active_children()
@@ -198,10 +200,8 @@ async def start(settings: VllmSettings) -> AsyncIterator[VllmEngine]:
                     await kill_until_done(build, before)
             raise
         try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(engine.watch(), name="vllm-watch")
+            async with Beside(engine.watch()):
                 yield engine
-                watch.cancel()
         finally:
             await engine.close()
     finally:

@@ -55,3 +55,15 @@ def reason(error: BaseException) -> str:
     """Put what a library says on one line, and cut it short: it may quote a whole request."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "..."
+
+
+def fail_all(llm: Any, error: Exception) -> None:
+    """Let everybody who waits for a dead core know.
+
+    vLLM tells those who wait for tokens when it hears of the end itself, and those who asked the
+    core something, as it does before an engine's first request, never.
+    """
+    llm.output_processor.propagate_error(error)
+    for answer in llm.engine_core.utility_results.values():
+        if not answer.done():
+            answer.set_exception(error)

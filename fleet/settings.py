@@ -32,8 +32,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     long a silent consumer keeps a job. checkpoint_s, checkpoint_items: save when either is reached.
     beat_s, beat_ttl_s: heartbeat of a node. drain_s: what a notice without a deadline leaves: a
     pod's grace period between SIGTERM and SIGKILL. drain_reserve_s: the end of the time left, kept
-    for saving and handing over. alive_s: how long an engine may be silent before its jobs'
-    leases lapse; blocked_s: how long the event loop may be blocked before they do.
+    for saving and handing over. load_s: how long an engine may take to come up. alive_s: how long
+    it may be silent before its jobs' leases lapse; blocked_s: how long the event loop may be
+    blocked before they do.
     realtime_deadline_s: for real-time jobs that name none. s3_*: where jobs' inputs may lie beside
     the broker's own store, off without a bucket; an endpoint is for what is not AWS. input_mib: the
     largest input that is read. health_host, health_port: where /livez
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     beat_ttl_s: Positive = 4.0
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] | None = None
     drain_reserve_s: Annotated[float, msgspec.Meta(ge=0, le=DAY_S)] = 2.0
+    load_s: Positive = 1800.0
     alive_s: Positive = 30.0
     blocked_s: Positive = 120.0
     health_host: str = "127.0.0.1"

@@ -59,17 +59,23 @@ async def eventually(
 class Asker:
     """One tenant's view of a fleet."""
 
-    def __init__(self, connection: Connection, tenant: str) -> None:
+    def __init__(self, connection: Connection, tenant: str, *, model: str = MODEL) -> None:
         self.connection = connection
         self.tenant = tenant
+        self._model = model
         self._log = ResultLog(connection)
 
     async def publish(
-        self, tier: str, body: object, *, headers: dict[str, str] | None = None, model: str = MODEL
+        self,
+        tier: str,
+        body: object,
+        *,
+        headers: dict[str, str] | None = None,
+        model: str | None = None,
     ) -> Receipt:
         """Publish a job; body: bytes as they are, or what is to be JSON."""
         payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        subject = f"jobs.{tier}.{model}.{self.tenant}"
+        subject = f"jobs.{tier}.{model or self._model}.{self.tenant}"
         return await self.connection.append(subject, payload, headers=headers)
 
     async def ask(self, tier: str, body: object, **options: Any) -> list[ResultLine]:

@@ -1,6 +1,7 @@
 """The engine under load and in trouble, on a tiny model: who goes first, and who is alive."""
 
 import asyncio
+import math
 import multiprocessing
 import os
 import signal
@@ -142,8 +143,8 @@ async def test_a_prompt_longer_than_the_context_is_a_refusal_wherever_it_comes_f
 
 async def test_a_core_that_hangs_shows_no_life_and_counts_as_dead_in_the_end() -> None:
     before = multiprocessing.active_children()
-    with pytest.raises(ExceptionGroup) as raised:
-        async with start(settings(hang_s=4.0)) as engine:
+    async with start(settings(hang_s=4.0)) as engine:
+        with pytest.raises(EngineDead):
             (core,) = (c for c in multiprocessing.active_children() if c not in before)
             assert core.pid
             os.kill(core.pid, signal.SIGSTOP)
@@ -153,5 +154,6 @@ async def test_a_core_that_hangs_shows_no_life_and_counts_as_dead_in_the_end() -
                     await asyncio.sleep(0.05)
             assert engine.alive_at - stopped_at < 1.5
             await answer(engine)
-    assert raised.group_contains(EngineDead, match="no sign of life")
-    assert not core.is_alive()
+        assert engine.alive_at == -math.inf
+        core.join(5)  # vLLM's own thread may be about to note its end
+        assert not core.is_alive()

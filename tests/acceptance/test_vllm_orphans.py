@@ -1,5 +1,6 @@
 """No engine outlives its consumer."""
 
+import os
 import subprocess
 import sys
 import time
@@ -12,32 +13,52 @@ from consumers.setup.models import cache_dir, ensure_model
 from tests.tools import missing
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
-# Starts an engine, says the pid of its core, and waits to be killed.
+# Starts an engine, says so, and waits to be killed.
 HOLDER = """
-import asyncio, multiprocessing, sys
+import asyncio, sys
 from consumers.engine_settings import VllmSettings
 from consumers.vllm_engine import start
 
 async def main():
-    async with start(VllmSettings(model_path=sys.argv[1], served_model="m")):
-        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    settings = VllmSettings(
+        model_path=sys.argv[1], served_model="m", tensor_parallel_size=int(sys.argv[2])
+    )
+    async with start(settings):
+        print("up", flush=True)
         await asyncio.Event().wait()
 
 asyncio.run(main())
 """
 
 
-def test_a_parent_that_is_killed_leaves_no_core_behind() -> None:
+@pytest.mark.parametrize(
+    ("workers", "processes"), [(1, 1), (2, 3)], ids=["alone", "tensor parallel"]
+)
+def test_a_parent_that_is_killed_leaves_no_process_behind(workers: int, processes: int) -> None:
     if find_spec("vllm") is None:
         missing("vLLM is not installed: run `just setup`")
     path = ensure_model("tiny", cache_dir())
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+    command = [sys.executable, "-c", HOLDER, str(path), str(workers)]
+    # One core for each worker; vLLM wants a NUMA node for each where it chooses by itself.
+    env = {**os.environ, "VLLM_CPU_OMP_THREADS_BIND": "|".join(map(str, range(workers)))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as holder:
         assert holder.stdout
-        cores = [int(pid) for pid in holder.stdout.readline().split()]
+        assert holder.stdout.readline()
+        engine = [pid for pid in descendants(holder.pid) if "VLLM" in title(pid)]
         holder.kill()
-    assert cores
-    assert gone(cores), f"{cores} are still there"
+    assert len(engine) == processes
+    assert gone(engine), f"{engine} are still there"
+
+
+def descendants(pid: int) -> list[int]:
+    """Find all children, and theirs."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for file in found for child in file.read_text().split()]
+    return [*children, *(one for child in children for one in descendants(child))]
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
 
 
 def gone(pids: list[int], wait_s: float = 10.0) -> bool:

@@ -132,6 +132,8 @@ async def test_a_consumer_whose_lease_lapsed_goes_on_if_nobody_else_is_there(
             assert {line.fleet.interruptions for line in lines} == {0}
             await queue_is_empty(asker)
             assert await asker.lines("job") == lines
+            await asker.publish("batch", job_of(1), headers={"Fleet-Job-Id": "next"})
+            check(await asker.lines("next"))
         assert alone.gone() == [], alone.log()
 
 

@@ -1,6 +1,7 @@
 """Probes that tell the truth, also when nothing else can."""
 
 import asyncio
+import math
 import socket
 import time
 import urllib.error
@@ -69,6 +70,17 @@ def test_a_silent_engine_is_not_alive(world: World, port: int) -> None:
     world.pulse.engine_alive_at = lambda: time.monotonic() - 1
     status, reason = probe(port, "/livez")
     assert (status, "no sign of life" in reason) == (503, True)
+
+
+async def test_a_dead_engine_is_told_at_once_also_after_a_block(world: World, port: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        ticking = group.create_task(world.pulse.tick_for_ever())
+        await asyncio.sleep(0)
+        time.sleep(BLOCK_S + 0.2)  # noqa: ASYNC251 - the block itself
+        await asyncio.sleep(0.6)  # so that the loop saw it
+        world.pulse.engine_alive_at = lambda: -math.inf
+        assert probe(port, "/livez") == (503, "the engine is gone")
+        ticking.cancel()
 
 
 async def test_time_in_which_nobody_listened_is_not_the_engines_silence(world: World) -> None:
