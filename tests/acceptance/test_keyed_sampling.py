@@ -1,5 +1,6 @@
 """Noise that is keyed must still be noise: the draws follow the distribution that was asked for."""
 
+import importlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,9 +26,7 @@ LOGITS = (2.0, 1.0, 1.0, 0.5, 0.0, -1.0, -2.0, -3.0)
 def torch() -> ModuleType:
     if find_spec("torch") is None:
         missing("torch is not installed: run `just setup`")
-    import torch as library  # noqa: PLC0415 - only some have it
-
-    return library
+    return importlib.import_module("torch")
 
 
 @pytest.fixture(scope="module")
