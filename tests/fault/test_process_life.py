@@ -105,7 +105,7 @@ async def test_a_consumer_outlives_its_engine_and_gives_up_one_that_dies_again_a
             await publish(asker, "bystander")
             await publish(asker, "killer", ["stroke"])
             lost = await event_of(connection, EngineLost, node=name)
-            assert (lost.restarts, "die" in lost.reason) == (True, True)
+            assert lost.restarts
             check(await asker.lines("bystander"))
             # Three restarts; the fourth death ends the process, and another one comes.
             ended = fleet.next_event("ended", node=name, bound_s=90)
