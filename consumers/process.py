@@ -223,6 +223,9 @@ class _Life:
         finally:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
+                # It ends by itself from here on: a late signal must not make a consumer that
+                # handed everything over look killed, with its last events unsent.
+                signal.signal(number, signal.SIG_IGN)
 
     def _obey(self, order: Order) -> Heard:
         """Do what an operator says, and tell how things stand then."""

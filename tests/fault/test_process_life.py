@@ -16,7 +16,7 @@ from fleet.events import EngineLost, NodeDraining, NodeHinted, NodeReady, NodeRe
 from fleet.job import ResultLine
 from fleet.node import Node
 from tests.asking import Asker, answer_to, chat, chunk, event_of, events_of, eventually, text_of
-from tests.fleets import QUICK, RunningFleet, running_fleet
+from tests.fleets import QUICK, RunningFleet, running_consumer, running_fleet
 from tests.integration.brokers import connected
 from tests.metadata.stub import REBALANCE, serving
 
@@ -140,6 +140,26 @@ async def test_probes_tell_what_a_consumer_is_up_to(tmp_path: Path, unique: str)
             await control.ask(connection, name, DrainOrder(left_s=60, source="drill"))
             assert probe(port, "/livez") == (200, "ok")
             assert probe(port, "/readyz") == (503, "the consumer is drained")
+
+
+def test_signals_that_come_late_do_not_make_a_drained_consumer_look_killed(tmp_path: Path) -> None:
+    with (
+        running_fleet(tmp_path, "--on-demand", "1", "--spot", "0") as fleet,
+        running_consumer(tmp_path, fleet.nats, "spot", "--node", "told-often") as process,
+    ):
+        wait_for_line(tmp_path / "spot.log", "node_ready")
+        give_up = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < give_up:
+            process.terminate()
+            time.sleep(0.01)
+        assert process.poll() == 0, (tmp_path / "spot.log").read_text()
+
+
+def wait_for_line(log: Path, text: str) -> None:
+    give_up = time.monotonic() + 30
+    while text not in log.read_text():
+        assert time.monotonic() < give_up, f"{text} did not come:\n{log.read_text()}"
+        time.sleep(0.05)
 
 
 async def sick(port: int) -> None:
