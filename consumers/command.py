@@ -70,9 +70,9 @@ def command(**options: Any) -> None:
     consumer serves background and batch jobs and hands what it holds to others when it is told to
     go. Other settings come from FLEET_* variables. Exit code 0: drained; 1: engine or broker lost.
     """
-    from consumers.process import consume, identity  # noqa: PLC0415 - keeps --help quick
-    from fleet import log as log_sink  # noqa: PLC0415
-    from fleet.broker.context import find_target  # noqa: PLC0415
+    from consumers.process import consume, identity
+    from fleet import log as log_sink
+    from fleet.broker.context import find_target
 
     settings = Settings.from_env(
         os.environ,
@@ -114,8 +114,8 @@ def start_engine(model: str, options: dict[str, Any]) -> AbstractAsyncContextMan
 
 @asynccontextmanager
 async def _scripted(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
-    from consumers import mishaps  # noqa: PLC0415
-    from consumers.scripted_engine import ScriptedEngine  # noqa: PLC0415
+    from consumers import mishaps
+    from consumers.scripted_engine import ScriptedEngine
 
     yield ScriptedEngine(
         model=model,
@@ -127,8 +127,8 @@ async def _scripted(model: str, options: dict[str, Any]) -> AsyncIterator[Engine
 
 @asynccontextmanager
 async def _vllm(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
-    from consumers.setup.models import cache_dir, ensure_model  # noqa: PLC0415
-    from consumers.vllm_engine import start  # noqa: PLC0415 - takes five seconds
+    from consumers.setup.models import cache_dir, ensure_model
+    from consumers.vllm_engine import start
 
     path = options["model_path"] or await asyncio.to_thread(
         ensure_model, model, cache_dir(os.environ)

@@ -139,7 +139,7 @@ def _handler(pulse: Pulse) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Probes come every few seconds and belong in no log."""
 
     return Handler

@@ -34,7 +34,7 @@ async def follow(
     asked = places(cloud, env)
     if asked.aws or asked.gcp or asked.azure:
         # aiohttp is loaded where somebody is asked.
-        from consumers.interruption.http import open_http  # noqa: PLC0415
+        from consumers.interruption.http import open_http
 
         async with open_http() as http:
             await _listen(_sources(asked, http, pace), hear, pace)
@@ -147,4 +147,4 @@ def _pauses(first_s: float, most_s: float) -> Iterator[float]:
 
 
 def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+    return seconds * random.uniform(0.8, 1.0)

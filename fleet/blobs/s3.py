@@ -175,7 +175,7 @@ class S3:
             except StoreUnavailable:
                 if attempt == TRIES - 1:
                     raise
-            await asyncio.sleep(self._backoff_s * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
+            await asyncio.sleep(self._backoff_s * 2**attempt * random.uniform(0.5, 1.5))
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _client(self) -> Any:
@@ -187,9 +187,9 @@ class S3:
     def _connect(self) -> Any:
         """Make the client; loading boto3 takes a quarter of a second."""
         try:
-            import boto3  # noqa: PLC0415
-            from botocore.client import Config  # noqa: PLC0415
-            from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+            import boto3
+            from botocore.client import Config
+            from botocore.exceptions import BotoCoreError
         except ImportError as error:
             raise UsageError("S3 needs boto3: pip install 'overbook[aws]'") from error
         config = Config(
@@ -214,8 +214,8 @@ class S3:
 
     def _translate(self, key: str, action: Callable[[], T]) -> T:
         """Run a request, and turn botocore's errors into ours."""
-        from botocore import exceptions  # noqa: PLC0415
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        from botocore import exceptions
+        from urllib3.exceptions import HTTPError
 
         try:
             return action()

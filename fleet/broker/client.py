@@ -74,15 +74,15 @@ class HardenedClient(Client):
 
     async def ignore(self, subscription: LibrarySubscription) -> None:
         """Unsubscribe; what comes from now on is dropped."""
-        self._receivers.pop(subscription._id, None)  # noqa: SLF001 - no public name
-        if not (self.is_closed or subscription._closed):  # noqa: SLF001
+        self._receivers.pop(subscription._id, None)
+        if not (self.is_closed or subscription._closed):
             await subscription.unsubscribe()
 
     async def finish(self, subscription: LibrarySubscription) -> None:
         """Unsubscribe, but receive what is on its way already; one round trip."""
         try:
             if self.is_connected:
-                await self._send_unsubscribe(subscription._id)  # noqa: SLF001
+                await self._send_unsubscribe(subscription._id)
                 await self.flush()
         finally:
             await self.ignore(subscription)
@@ -176,13 +176,13 @@ class _Parser(Parser):
         del self.buf[: end + len(_END)]
         match verb:
             case b"PING":
-                await self.nc._process_ping()  # noqa: SLF001 - as the library's own parser does
+                await self.nc._process_ping()
             case b"PONG":
-                await self.nc._process_pong()  # noqa: SLF001
+                await self.nc._process_pong()
             case b"INFO":
-                await self.nc._process_info(json.loads(rest))  # noqa: SLF001
+                await self.nc._process_info(json.loads(rest))
             case b"-ERR":
-                await self.nc._process_err(rest.decode(errors="replace"))  # noqa: SLF001
+                await self.nc._process_err(rest.decode(errors="replace"))
             case b"+OK":
                 pass
             case _:
@@ -198,7 +198,7 @@ class _Parser(Parser):
         reply = words[2] if len(words) == (5 if has_headers else 4) else b""
         headers, payload = bytes(self.buf[start:middle]), bytes(self.buf[middle:end])
         del self.buf[: end + len(_END)]
-        await self.nc._process_msg(int(words[1]), words[0], reply, payload, headers)  # noqa: SLF001
+        await self.nc._process_msg(int(words[1]), words[0], reply, payload, headers)
         return True
 
 
@@ -207,5 +207,5 @@ def pick_server(servers: list[Server], _: dict[str, Any]) -> tuple[Server, float
 
     At random, for a fleet loses its server in one moment and must not come back in one.
     """
-    server = min(servers, key=lambda server: (server.reconnects, random.random()))  # noqa: S311
-    return server, random.uniform(0.01, min(_MAX_DELAY_S, 0.1 * 2 ** min(server.reconnects, 8)))  # noqa: S311
+    server = min(servers, key=lambda server: (server.reconnects, random.random()))
+    return server, random.uniform(0.01, min(_MAX_DELAY_S, 0.1 * 2 ** min(server.reconnects, 8)))

@@ -32,9 +32,9 @@ def command(*, job: str, batch: str | None, nats: str | None, tenant: str, as_js
 
 
 async def _cancel(url: str | None, tenant: str, job: str, batch: str | None) -> "Cancelled":
-    from fleet.broker.connection import connect  # noqa: PLC0415 - keeps --help quick
-    from fleet.broker.context import find_target  # noqa: PLC0415
-    from fleet.cancel import cancel  # noqa: PLC0415
+    from fleet.broker.connection import connect
+    from fleet.broker.context import find_target
+    from fleet.cancel import cancel
 
     async with connect(find_target(url, os.environ), name="fleet-cancel") as connection:
         return await cancel(connection, tenant=tenant, job=job, batch=batch)

@@ -37,10 +37,10 @@ def command(engine: str, *, as_json: bool) -> int:
     and background requests beside it, kills one spot consumer and gives notice to the other. The
     exit code is the audit's: 0 if every answer is there once and right.
     """
-    from fleet.cli.progress import Show  # noqa: PLC0415 - keeps --help quick
-    from fleet.demo.audit import PRICES_USD_PER_HOUR, Audit, report  # noqa: PLC0415
-    from fleet.demo.stage import perform  # noqa: PLC0415
-    from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415
+    from fleet.cli.progress import Show
+    from fleet.demo.audit import PRICES_USD_PER_HOUR, Audit, report
+    from fleet.demo.stage import perform
+    from fleet.pool.fleet_up import FleetPlan
 
     if engine == "vllm" and sys.platform != "linux":
         click.echo("vLLM has no build for this system: running with the scripted engine", err=True)

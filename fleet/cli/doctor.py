@@ -79,11 +79,11 @@ def command(
 async def _examine(
     models: tuple[str, ...], *, ack_wait_s: float, monitor: str | None, url: str | None
 ) -> "Report":
-    from fleet.broker.connection import connect  # noqa: PLC0415 - loaded when the command runs
-    from fleet.broker.context import find_target  # noqa: PLC0415
-    from fleet.broker.provision import drift, served_models  # noqa: PLC0415
-    from fleet.cli import checks  # noqa: PLC0415
-    from fleet.cli.store_checks import examine_stores  # noqa: PLC0415
+    from fleet.broker.connection import connect
+    from fleet.broker.context import find_target
+    from fleet.broker.provision import drift, served_models
+    from fleet.cli import checks
+    from fleet.cli.store_checks import examine_stores
 
     sync = None if monitor is None else await asyncio.to_thread(_sync_config, monitor)
     target = find_target(url, os.environ)
@@ -106,9 +106,9 @@ async def _examine(
 
 async def _clock_ahead_s(connection: "Connection") -> float | None:
     """Measure how far our clock is ahead of the server's; None where there is no stream to ask."""
-    from fleet.broker.clock import server_time  # noqa: PLC0415
-    from fleet.errors import BrokerRefused  # noqa: PLC0415
-    from fleet.subjects import RESULTS  # noqa: PLC0415
+    from fleet.broker.clock import server_time
+    from fleet.errors import BrokerRefused
+    from fleet.subjects import RESULTS
 
     asked = time.time()
     try:
@@ -120,7 +120,7 @@ async def _clock_ahead_s(connection: "Connection") -> float | None:
 
 async def _queues(connection: "Connection", models: "Sequence[str]") -> "Sequence[DurableState]":
     """Read how the queues stand; the figures come one by one, so an odd one is read again."""
-    from fleet.broker.durables import all_durable_states  # noqa: PLC0415
+    from fleet.broker.durables import all_durable_states
 
     first = await all_durable_states(connection, models)
     if not any(state.stuck for state in first):
@@ -137,8 +137,8 @@ async def _queues(connection: "Connection", models: "Sequence[str]") -> "Sequenc
 
 async def _replicas(connection: "Connection") -> int:
     """Read how many servers keep the results; 1 where the stream is missing."""
-    from fleet.broker.connection import ApiError  # noqa: PLC0415
-    from fleet.subjects import RESULTS  # noqa: PLC0415
+    from fleet.broker.connection import ApiError
+    from fleet.subjects import RESULTS
 
     try:
         config = (await connection.api(f"STREAM.INFO.{RESULTS}")).get("config")
@@ -149,11 +149,11 @@ async def _replicas(connection: "Connection") -> int:
 
 def _sync_config(monitor: str) -> "SyncConfig":
     """Read the sync setting from `/varz`. Raises UsageError, BrokerUnreachable."""
-    from urllib.error import URLError  # noqa: PLC0415
-    from urllib.request import urlopen  # noqa: PLC0415
+    from urllib.error import URLError
+    from urllib.request import urlopen
 
-    from fleet.cli.checks import Varz  # noqa: PLC0415
-    from fleet.errors import BrokerUnreachable, UsageError  # noqa: PLC0415
+    from fleet.cli.checks import Varz
+    from fleet.errors import BrokerUnreachable, UsageError
 
     if not monitor.startswith(("http://", "https://")):
         raise UsageError(f"--monitor {monitor!r} is no http address such as http://127.0.0.1:8222")

@@ -38,11 +38,11 @@ def command(models: tuple[str, ...], ack_wait_s: float, nats: str | None) -> Non
 
 
 async def _init(models: tuple[str, ...], *, ack_wait_s: float, url: str | None) -> list[str]:
-    import os  # noqa: PLC0415 - loaded when the command runs
+    import os
 
-    from fleet.broker.connection import connect  # noqa: PLC0415
-    from fleet.broker.context import find_target  # noqa: PLC0415
-    from fleet.broker.provision import provision  # noqa: PLC0415
+    from fleet.broker.connection import connect
+    from fleet.broker.context import find_target
+    from fleet.broker.provision import provision
 
     async with connect(find_target(url, os.environ), name="fleet-init") as connection:
         return await provision(connection, models, ack_wait_s=ack_wait_s)

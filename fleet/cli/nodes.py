@@ -24,7 +24,7 @@ def command(nats: str | None, *, as_json: bool) -> None:
 
     With --json: an object with `nodes` (a list) and `totals`. A dash is what is not known.
     """
-    from dashboard.model import node_rows, totals  # noqa: PLC0415 - loaded when the command runs
+    from dashboard.model import node_rows, totals
 
     rows = node_rows(options.run(_nodes(nats)), now=time.time())
     total = totals(rows)
@@ -66,9 +66,9 @@ def command(nats: str | None, *, as_json: bool) -> None:
 
 
 async def _nodes(url: str | None) -> list[Node]:
-    from fleet.broker.connection import connect  # noqa: PLC0415
-    from fleet.broker.context import find_target  # noqa: PLC0415
-    from fleet.broker.nodes import Nodes  # noqa: PLC0415
+    from fleet.broker.connection import connect
+    from fleet.broker.context import find_target
+    from fleet.broker.nodes import Nodes
 
     async with connect(find_target(url, os.environ), name="fleet-nodes") as connection:
         return await Nodes(connection).list()

@@ -41,12 +41,12 @@ def command(nats: str | None, every: float | None, *, as_json: bool) -> None:
 
 
 async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> None:
-    from fleet.broker.connection import connect  # noqa: PLC0415 - keeps --help quick
-    from fleet.broker.context import find_target  # noqa: PLC0415
-    from fleet.broker.eventlog import EventLog  # noqa: PLC0415
-    from fleet.cli.checks import trouble_of  # noqa: PLC0415
-    from fleet.settings import Settings  # noqa: PLC0415
-    from fleet.sweep import Sweeper, sweep_for_ever, sweep_once  # noqa: PLC0415
+    from fleet.broker.connection import connect
+    from fleet.broker.context import find_target
+    from fleet.broker.eventlog import EventLog
+    from fleet.cli.checks import trouble_of
+    from fleet.settings import Settings
+    from fleet.sweep import Sweeper, sweep_for_ever, sweep_once
 
     settings = Settings.from_env(os.environ)
 

@@ -55,7 +55,7 @@ def prepare_engine(engine: str, model: str, model_path: str | None = None) -> No
             "deterministic tokens without a model"
         )
     if model_path is None:
-        from consumers.setup.models import cache_dir, ensure_model  # noqa: PLC0415 - when needed
+        from consumers.setup.models import cache_dir, ensure_model
 
         ensure_model(model, cache_dir(), say=lambda text: click.echo(text, err=True))
 
@@ -108,7 +108,7 @@ def command(**given: Any) -> int:
     tell which consumer ended ("ended": node, code, replaced_in_s) and which one came in its place
     ("replaced": node, replacement).
     """
-    from fleet.pool.fleet_up import FleetPlan  # noqa: PLC0415 - keeps --help quick
+    from fleet.pool.fleet_up import FleetPlan
 
     prepare_engine(given["engine"], given["model"], given["model_path"])
     if given["nats"] and (given["store"] or given["port"]):
@@ -133,9 +133,9 @@ def command(**given: Any) -> int:
 
 
 async def _up(plan: Any, *, as_json: bool) -> int:
-    from fleet.cli.progress import Show  # noqa: PLC0415
-    from fleet.pool.fleet_up import Ended, Replaced, fleet_up  # noqa: PLC0415
-    from fleet.pool.local import ending  # noqa: PLC0415
+    from fleet.cli.progress import Show
+    from fleet.pool.fleet_up import Ended, Replaced, fleet_up
+    from fleet.pool.local import ending
 
     def tell(event: dict[str, Any], words: str) -> None:
         if as_json:

@@ -45,10 +45,10 @@ def command(batch: str | None, tenant: str | None, nats: str | None, *, as_json:
 
 
 async def _verify(nats: str | None, tenant: str | None, batch: str | None) -> "Proof":
-    from fleet.broker.connection import connect  # noqa: PLC0415 - keeps --help quick
-    from fleet.broker.context import find_target  # noqa: PLC0415
-    from fleet.cli.progress import Show  # noqa: PLC0415
-    from fleet.evidence import verify  # noqa: PLC0415
+    from fleet.broker.connection import connect
+    from fleet.broker.context import find_target
+    from fleet.cli.progress import Show
+    from fleet.evidence import verify
 
     began = time.monotonic()
     async with connect(find_target(nats, os.environ), name="fleet-verify") as connection:
