@@ -35,15 +35,7 @@ NOTE_S: Final = 10.0
     help="Begin with this character of the answer, from 0.",
 )
 @click.option("--batch", metavar="NAME", help="The batch that it belongs to; only to find it.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0, min_open=True),
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for the answer; the job goes on after it.",
-)
+@options.timeout("the job goes on")
 @options.nats
 @options.tenant
 @options.as_json

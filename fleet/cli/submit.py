@@ -56,15 +56,7 @@ from fleet.producer import Producer, Request, Ticket
 )
 @click.option("--detach", is_flag=True, help="Print the job's id, and do not wait.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0, min_open=True),
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for the answer; the job stays in the queue after it.",
-)
+@options.timeout("the job stays in the queue")
 @options.nats
 @options.tenant
 @options.as_json

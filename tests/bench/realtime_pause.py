@@ -14,9 +14,9 @@ from contextlib import AsyncExitStack, aclosing
 
 from fleet.job import Tier
 from fleet.producer import Producer, Ticket
-from fleet.settings import Settings
-from tests.bench.report import Figure, Options, at_most, median, say
-from tests.bench.stage import TENANT, Stage, stage
+from tests.bench.blows import measured
+from tests.bench.report import Figure, Options, say
+from tests.bench.stage import TENANT, Stage
 
 MODEL = "pause"
 TOKENS = 20_000
@@ -30,18 +30,7 @@ STEADY = 20
 
 async def measure(options: Options) -> Sequence[Figure]:
     """Strike so often with each signal."""
-    rounds = options.rounds or (1 if options.quick else 5)
-    blows = [signal.SIGTERM, signal.SIGKILL] * rounds
-    async with stage(MODEL) as here:
-        pauses = await _strike(here, blows)
-    ack_wait_s = Settings().ack_wait_s
-    notices, kills = pauses[0::2], pauses[1::2]
-    return (
-        at_most(0.5, median("pause_notice", notices, "s")),
-        at_most(ack_wait_s + 2, median("pause_kill", kills, "s", f"ack wait {ack_wait_s:g} s")),
-        median("pause_notice_worst", [max(notices)], "s"),
-        median("pause_kill_worst", [max(kills)], "s"),
-    )
+    return await measured(options, model=MODEL, name="pause", strike=_strike)
 
 
 async def _strike(here: Stage, blows: Sequence[signal.Signals]) -> list[float]:

@@ -16,9 +16,9 @@ from fleet.broker.eventlog import EventLog
 from fleet.events import JobTakenOver
 from fleet.job import Tier
 from fleet.producer import Producer, Ticket
-from fleet.settings import Settings
-from tests.bench.report import Figure, Options, at_most, median, say
-from tests.bench.stage import POLL_S, TENANT, Stage, stage
+from tests.bench.blows import measured
+from tests.bench.report import Figure, Options, say
+from tests.bench.stage import POLL_S, TENANT, Stage
 
 MODEL = "takeover"
 ITEMS = 64
@@ -29,18 +29,7 @@ PATIENCE_S = 60.0
 
 async def measure(options: Options) -> Sequence[Figure]:
     """Strike so often with each signal."""
-    rounds = options.rounds or (1 if options.quick else 5)
-    blows = [signal.SIGTERM, signal.SIGKILL] * rounds
-    async with stage(MODEL) as here:
-        pauses = await _strike(here, blows)
-    ack_wait_s = Settings().ack_wait_s
-    notices, kills = pauses[0::2], pauses[1::2]
-    return (
-        at_most(0.5, median("after_sigterm", notices, "s")),
-        at_most(ack_wait_s + 2, median("after_kill", kills, "s", f"ack wait {ack_wait_s:g} s")),
-        median("after_sigterm_worst", [max(notices)], "s"),
-        median("after_kill_worst", [max(kills)], "s"),
-    )
+    return await measured(options, model=MODEL, name="after", strike=_strike)
 
 
 async def _strike(here: Stage, blows: Sequence[signal.Signals]) -> list[float]:
