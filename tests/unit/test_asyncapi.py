@@ -15,6 +15,7 @@ from fleet import subjects, wire
 from fleet.broker import dead
 from fleet.broker.log_state import CLAIM_RECORD
 from fleet.job import TIERS, Tier
+from fleet.renew import REQUEUED_FROM
 from tests.tools import missing, requires_tool
 
 FILE = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
@@ -57,6 +58,7 @@ def test_addresses_are_the_subjects_that_the_code_makes() -> None:
         "jobs": subjects.job_subject(Tier.BATCH, "model", "tenant"),
         "results": subjects.results_subject("tenant", "batch", "job"),
         "tokens": subjects.tokens_subject("tenant", "batch", "job"),
+        "tell": subjects.tell_subject("tenant", "batch", "job"),
         "events": subjects.event_subject("kind", "node"),
         "dead": subjects.dead_subject("tier", "model", "tenant"),
     }
@@ -74,10 +76,11 @@ def test_tiers_and_headers_are_the_ones_of_the_code() -> None:
     headers = {name: set(message.get("headers", {}).get("properties", ()))
                for name, message in MESSAGES.items()}  # fmt: skip
     assert headers["job"] == {
-        wire.JOB_ID, wire.MSG_ID, wire.DEADLINE, wire.BATCH, wire.TRACEPARENT
+        wire.JOB_ID, wire.MSG_ID, wire.DEADLINE, wire.BATCH, wire.TRACEPARENT, REQUEUED_FROM
     }  # fmt: skip
     assert headers["result"] == {wire.SHA256, wire.WRITER}
     assert headers["claim"] == {wire.RECORD}
+    assert headers["token"] == {wire.WRITER}
     assert MESSAGES["claim"]["headers"]["properties"][wire.RECORD]["const"] == CLAIM_RECORD
     assert headers["deadLetter"] == {
         dead.REASON, dead.CODE, dead.SUBJECT, dead.STREAM, dead.SEQUENCE, dead.HEADERS,
