@@ -15,9 +15,10 @@ _CODE = re.compile(r"[a-z][a-z0-9_]*")
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What the fleet was set up with. slots: items at once in a consumer, each at tokens_per_s.
 
-    items: how many items each job has that was published.
+    nodes: consumers that work beside each other. items: how many items each published job has.
     """
 
+    nodes: int
     checkpoint_s: float
     slots: int
     tokens_per_s: float
@@ -76,13 +77,14 @@ def _again(history: Sequence[Entry]) -> int:
 def _allowed(history: Sequence[Entry], limits: Limits) -> int:
     """Bound what may be generated again: each hard interruption costs what was not yet saved.
 
-    That is a checkpoint interval, and the second that a write may take on a busy machine. A broker
-    that is away lets nobody save.
+    That is a checkpoint interval, and the second that a write may take on a busy machine. While a
+    broker is away none of the nodes can save, and afterwards each has to find back to it.
     """
     hard = sum(e.op == "taken_over" and bool(e.outcome) for e in history)
     hard += sum(e.op in {"kill", "freeze", "lost", "fail"} for e in history)
-    outage_s = sum(float(e.outcome) for e in history if e.op == "outage")
-    unsaved_s = hard * (limits.checkpoint_s + 1.0) + outage_s
+    outages = [float(e.outcome) for e in history if e.op == "outage"]
+    unsaved_s = hard * (limits.checkpoint_s + 1.0)
+    unsaved_s += limits.nodes * sum(outage_s + limits.checkpoint_s + 1.0 for outage_s in outages)
     return int(unsaved_s * limits.slots * limits.tokens_per_s)
 
 

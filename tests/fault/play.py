@@ -18,7 +18,7 @@ from tests.asking import text_of
 from tests.fault.act import POLL_S, Act, acting
 from tests.fault.checker import Found, Limits, check
 from tests.fault.history import Entry, History
-from tests.fault.stage import CHECKPOINT_S, RATE, SLOTS, Stage
+from tests.fault.stage import CHECKPOINT_S, NODES, RATE, SLOTS, Stage
 from tests.integration.brokers import connected
 
 DEAF_S = 30.0
@@ -62,6 +62,7 @@ async def play(
                 act.note("tokens_generated", "fleet", outcome=await act.generated() - before)
             await _leftovers(act)
     limits = Limits(
+        nodes=NODES,
         checkpoint_s=CHECKPOINT_S,
         slots=SLOTS,
         tokens_per_s=RATE,

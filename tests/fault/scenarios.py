@@ -36,19 +36,25 @@ async def _at_points(act: Act, actions: dict[str, str]) -> None:
         point: f"{point}={action}@{1 if point in RARE else act.chance.randint(1, 2)}"
         for point, action in actions.items()
     }
-    nodes = {point: f"{act.tenant}-{point.replace('.', '-')}" for point in faults}
-    await act.extras({nodes[point]: fault for point, fault in faults.items()})
-    waiting = dict(nodes)
+    waiting = {point: f"{act.tenant}-{point.replace('.', '-')}" for point in faults}
+    await act.extras({node: faults[point] for point, node in waiting.items()})
+    told: set[str] = set()
     give_up = time.monotonic() + FAULTY_S
     while waiting and time.monotonic() < give_up:
         await act.publish(3)
         await asyncio.sleep(0.5)
         busy = act.busy()
         for point, node in list(waiting.items()):
-            if point in AT_RELEASE and node in busy:
-                act.notice(node)
-            if await _struck(act, node, faults[point]):
+            if point in AT_RELEASE and node not in told:
+                if node in busy:
+                    told.add(node)
+                    act.notice(node)
+            elif await _struck(act, node, faults[point]):
                 del waiting[point]
+            elif node in told and act.stage.ended(node) is not None:
+                # Its work was done just when the notice came: the next one may have some left.
+                waiting[point] = f"{node}-n"
+                act.stage.start(waiting[point], faults=faults[point])
         if AT_TAKE_OVER in waiting and (others := sorted(set(act.base()) & set(busy))):
             # What is given back is taken over, sooner or later by the one that waits for it.
             act.notice(act.chance.choice(others))
@@ -66,10 +72,10 @@ async def _struck(act: Act, node: str, fault: str) -> bool:
     if action == "freeze" and act.stage.is_stopped(node):
         act.note("freeze", node, outcome=fault)
         return True
-    if code is not None:
+    if code:
         act.note("unproven", node, outcome=f"ended with {code} before {fault}")
         return True
-    if action in {"kill", "freeze"}:
+    if action in {"kill", "freeze"} or code is not None:
         return False
     # What blocks or fails goes on by itself; nobody sees from outside that it happened.
     act.note("block" if action == "block" else "fail", node, outcome=fault)

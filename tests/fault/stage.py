@@ -14,6 +14,7 @@ from typing import Any
 from tests.fleets import ROOT, RunningFleet, running_fleet
 from tests.server import NatsServer, nats_server
 
+NODES = 2
 RATE = 60.0
 SLOTS = 8
 CHECKPOINT_S = 0.5
@@ -145,7 +146,7 @@ def stage(folder: Path) -> Iterator[Stage]:
     """Set the stage; at the end nothing of it may be left."""
     with ExitStack() as servers:
         it = Stage(folder, servers)
-        flags = ("--nats", it.url, "--on-demand", "0", "--spot", "2", "--replace", *SPEED)
+        flags = ("--nats", it.url, "--on-demand", "0", "--spot", str(NODES), "--replace", *SPEED)
         with running_fleet(folder / "fleet", *flags, env=TIMES) as fleet:
             it.open(fleet)
             try:

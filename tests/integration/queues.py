@@ -87,6 +87,13 @@ async def stored(connection: Connection, queue: WorkQueue) -> int:
     return int(info["state"]["messages"])
 
 
+async def emptied(connection: Connection, queue: WorkQueue) -> None:
+    """Wait until nothing is stored: what was given up is taken off without an answer."""
+    async with asyncio.timeout(WAIT_S):
+        while await stored(connection, queue):
+            pass
+
+
 async def waiting(connection: Connection, queue: WorkQueue, count: int) -> None:
     """Wait until the server has that many requests."""
     async with asyncio.timeout(WAIT_S):

@@ -15,6 +15,7 @@ from tests.integration.brokers import connected
 from tests.integration.queues import (
     WAIT_S,
     WorkQueue,
+    emptied,
     make_durable,
     puller,
     stored,
@@ -71,7 +72,7 @@ async def test_a_job_given_back_comes_again_and_a_hopeless_one_does_not(
         assert (again.number, last.number) == (2, 3)
         await last.term("bad\r\nprompt" * 50)
         assert await pulls.next() is None
-    assert await stored(connection, queue) == 0
+    await emptied(connection, queue)
 
 
 async def test_no_more_comes_than_was_asked_for(connection: Connection, queue: WorkQueue) -> None:

@@ -9,7 +9,7 @@ from tests.fault.history import Entry, History, Op, read
 from tests.fault.play import Played, Scenario
 from tests.fault.report import after_kill, after_outage, after_release, report
 
-LIMITS = Limits(checkpoint_s=0.5, slots=8, tokens_per_s=10, items={"j": 2})
+LIMITS = Limits(nodes=2, checkpoint_s=0.5, slots=8, tokens_per_s=10, items={"j": 2})
 
 
 def entry(op: Op, outcome: str = "", *, t: float = 0.0, item: int | None = None) -> Entry:
@@ -65,6 +65,7 @@ def test_each_interruption_may_cost_what_was_not_yet_saved() -> None:
     assert check([*GOOD, again, entry("kill")], LIMITS).allowed == 120
     assert check([*GOOD, again, entry("kill")], LIMITS).violations == ()
     assert check([*GOOD, again, entry("notice")], LIMITS).violations
+    assert check([*GOOD, again, entry("outage", "2.0")], LIMITS).allowed == 2 * 8 * 10 * 3.5
 
 
 def test_a_history_survives_on_disk(tmp_path: Path) -> None:
