@@ -35,7 +35,7 @@ from fleet.broker.connection import Connection
 from fleet.broker.dead import DeadLetters
 from fleet.broker.nodes import Nodes
 from fleet.broker.objects import Objects
-from fleet.broker.queue import Puller
+from fleet.broker.queue import EXPIRES_S, HEARTBEAT_S, Puller
 from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenStream
 from fleet.errors import EngineDead
@@ -150,6 +150,9 @@ class Crew:
         return not halt.begun.is_set()
 
     def _intake(self, intent: Intent, room: Room) -> Intake:
+        # A frozen node's leases lapse two thirds of an ack wait later at the soonest: by then none
+        # of its requests may be left, or the jobs come back to it and wait once more.
+        expires_s = min(EXPIRES_S, self._ground.settings.ack_wait_s / 2)
         return Intake(
             puller=Puller(
                 self._ground.connection,
@@ -157,6 +160,8 @@ class Crew:
                 durable=durable(intent.tier, self._ground.me.model),
                 group=PRIORITY_GROUP if intent.priority is not None else None,
                 priority=intent.priority,
+                expires_s=expires_s,
+                heartbeat_s=min(HEARTBEAT_S, expires_s / 2),
             ),
             room=room,
             runner=self._runner,

@@ -39,6 +39,7 @@ from fleet.events import (
     NodeStopped,
 )
 from fleet.faults import Faults
+from fleet.hurt import be_hurt
 from fleet.job import CapacityType
 from fleet.node import NodeState
 from fleet.notice import Notice
@@ -124,6 +125,7 @@ class _Life:
             )
         )
         heart, settings = self._heart(), ground.settings
+        orders = control.serve(ground.connection, me.node, self._obey, be_hurt)
         probes = served(self._pulse, host=settings.health_host, port=settings.health_port)
         with self._signals(), probes:
             async with asyncio.TaskGroup() as beside:
@@ -131,7 +133,7 @@ class _Life:
                     beside.create_task(ground.connection.closed()),
                     beside.create_task(heart.beat_for_ever()),
                     beside.create_task(self._pulse.tick_for_ever()),
-                    beside.create_task(control.serve(ground.connection, me.node, self._obey)),
+                    beside.create_task(orders),
                     beside.create_task(follow(self._hear, cloud=settings.cloud, env=os.environ)),
                 ]
                 await self._work_until_drained(start_engine)
@@ -229,7 +231,8 @@ class _Life:
 
     def _obey(self, order: Order) -> Heard:
         """Do what an operator says, and tell how things stand then."""
-        changed = self._hear(notice_of(order, time.monotonic()))
+        notice = notice_of(order, time.monotonic())
+        changed = notice is None or self._hear(notice)
         drain, load = self._ground.drain, self._load()
         return Heard(
             node=self._ground.me.node,

@@ -32,6 +32,14 @@ class ResumeOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", 
     source: OrderSource = "command"
 
 
+class HurtOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", tag="hurt"):
+    """Only in drills: die as by kill -9, or stand still for so many seconds."""
+
+    how: Literal["kill", "freeze"]
+    for_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 15.0
+    source: Literal["drill"] = "drill"
+
+
 class Heard(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="heard"):
     """An order was obeyed. The node's state after it.
 
@@ -55,7 +63,7 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", ta
     error: str
 
 
-Order: TypeAlias = DrainOrder | ResumeOrder
+Order: TypeAlias = DrainOrder | ResumeOrder | HurtOrder
 Reply: TypeAlias = Heard | Declined
 _orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 

@@ -128,6 +128,10 @@ def event_subject(kind: str, node: str) -> str:
     return f"events.{kind}.{node if TOKEN.fullmatch(node) else NO_BATCH}"
 
 
+# Where a broker that `fleet up` runs takes orders; of the other names each is a node's.
+BROKER = "broker"
+
+
 def control_subject(node: str) -> str:
     """Name where a node takes orders: `control.<node>`. Raises JobRejected."""
     return f"control.{token(node, what='node')}"

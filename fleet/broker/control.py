@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, Never
 
@@ -10,7 +10,8 @@ import msgspec
 
 from fleet.broker.answers import NobodyListens
 from fleet.broker.connection import Connection, Message
-from fleet.control import Declined, Heard, Order, Reply, read_order
+from fleet.broker.permit import check_allowed
+from fleet.control import Declined, Heard, HurtOrder, Order, Reply, read_order
 from fleet.errors import BrokerRefused, BrokerUnreachable, NotFound, UsageError
 from fleet.subjects import control_subject, plain, shown
 
@@ -21,10 +22,16 @@ log = logging.getLogger(__name__)
 _replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
-async def serve(connection: Connection, node: str, obey: Callable[[Order], Reply]) -> Never:
+async def serve(
+    connection: Connection,
+    node: str,
+    obey: Callable[[Order], Reply],
+    hurt: Callable[[HurtOrder], Awaitable[None]],
+) -> Never:
     """Call `obey` with every order to `node` and send back what it returns; never ends.
 
-    What is no order is answered with Declined. Raises ConnectionLost.
+    hurt: does what a drill wants, once the answer is out. What is no order is answered with
+    Declined, and so is a drill where drills are not allowed. Raises ConnectionLost.
     """
     waiting: asyncio.Queue[Message] = asyncio.Queue(WAITING)
 
@@ -36,9 +43,21 @@ async def serve(connection: Connection, node: str, obey: Callable[[Order], Reply
     try:
         while True:
             message = await waiting.get()
-            reply = _answer(message.payload, node, obey)
+            try:
+                order = read_order(message.payload)
+                if order.source == "drill":
+                    await check_allowed(connection)
+                reply = obey(order)
+            except (UsageError, BrokerRefused, BrokerUnreachable) as error:
+                log.warning("an order was declined", extra={"cause": str(error)})
+                order, reply = None, Declined(node=node, error=str(error))
             if message.reply:
                 await _send(connection, message.reply, reply)
+            if isinstance(order, HurtOrder):
+                # A round trip, so that the answer is out. A broker that is gone asks for no harm.
+                with suppress(BrokerUnreachable, BrokerRefused, UsageError):
+                    await check_allowed(connection)
+                    await hurt(order)
     finally:
         await subscription.unsubscribe()
 
@@ -68,15 +87,6 @@ async def ask(connection: Connection, node: str, order: Order, *, wait_s: float 
     if isinstance(reply, Declined):
         raise BrokerRefused(f"node {shown(node)} declines: {plain(reply.error)}")
     return reply
-
-
-def _answer(payload: bytes, node: str, obey: Callable[[Order], Reply]) -> Reply:
-    try:
-        order = read_order(payload)
-    except UsageError as error:
-        log.warning("an order was declined", extra={"cause": str(error)})
-        return Declined(node=node, error=str(error))
-    return obey(order)
 
 
 async def _send(connection: Connection, to: str, reply: Reply) -> None:

@@ -63,6 +63,11 @@ class _Info(msgspec.Struct, frozen=True):
     pause_remaining: int = 0
 
 
+async def ack_wait_of(connection: Connection, tier: Tier, model: str) -> float:
+    """Return how many seconds a silent consumer keeps a job."""
+    return (await _state(connection, tier, model, 0)).ack_wait_s
+
+
 async def durable_states(
     connection: Connection, tier: Tier, models: Iterable[str], state: StreamState
 ) -> list[DurableState]:

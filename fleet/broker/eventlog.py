@@ -28,10 +28,11 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """An event and its place in the stream."""
+    """An event and its place in the stream. written_at: by the server's clock."""
 
     sequence: int
     event: AnyEvent
+    written_at: float
 
 
 class EventLog:
@@ -64,7 +65,12 @@ class EventLog:
                 event = _decoder.decode(stored.payload)
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 continue
-            yield Recorded(stored.sequence, event)
+            yield Recorded(stored.sequence, event, stored.written_at)
+
+    async def last(self) -> int:
+        """Return the last sequence, to read only what comes behind it."""
+        info = await self._connection.api(f"STREAM.INFO.{EVENTS}")
+        return int(info["state"]["last_seq"])
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()

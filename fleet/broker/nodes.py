@@ -25,6 +25,11 @@ class Nodes:
         entries = await self._bucket.entries()
         return [entries[name].value for name in sorted(entries)]
 
+    async def beats(self) -> dict[str, float]:
+        """Say when each living node beat last, by the server's clock."""
+        entries = await self._bucket.entries()
+        return {name: entry.written_at for name, entry in entries.items()}
+
     async def forget(self, name: str) -> None:
         """Take a node off the list at once: it ended in an orderly way."""
         await self._bucket.forget(name)

@@ -20,6 +20,8 @@ from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
 __all__ = ["Delivery", "Puller"]
 
 _NS: Final = 1_000_000_000
+EXPIRES_S: Final = 5.0
+HEARTBEAT_S: Final = 2.0
 _HEARTBEAT, _EXPIRED = "100", "408"
 # What no later request will change: the durable is not set up as we expect.
 _HOPELESS: Final = ("Bad Request", "Consumer is push", "Exceeded MaxRequest")
@@ -64,8 +66,8 @@ class Puller:
         durable: str,
         group: str | None = None,
         priority: int | None = None,
-        expires_s: float = 5.0,
-        heartbeat_s: float = 2.0,
+        expires_s: float = EXPIRES_S,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         if heartbeat_s * 2 > expires_s:
             raise UsageError("heartbeat_s must be at most half of expires_s: change one of them")

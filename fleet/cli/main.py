@@ -19,10 +19,11 @@ EPILOG: Final = (
 
 
 class Lazy(NamedTuple):
-    """A command that is loaded when it is called: a module with a click command `command`."""
+    """A command that is loaded when it is called. name: of the click command in the module."""
 
     module: str
     help: str
+    name: str = "command"
 
 
 COMMANDS: Final[Mapping[str, Lazy]] = {
@@ -36,6 +37,9 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "dead": Lazy("fleet.cli.dead", "Jobs that were given up: list, try again, drop."),
     "consumer": Lazy("fleet.cli.consumer", "Run one consumer: take jobs from the queue."),
     "nodes": Lazy("fleet.cli.nodes", "List the nodes that are alive."),
+    "drain": Lazy("fleet.cli.drain", "Let go of a node: it hands over what it holds.", "drain"),
+    "resume": Lazy("fleet.cli.drain", "Call a node back that was told to drain.", "resume"),
+    "drill": Lazy("fleet.cli.drill", "Interrupt a node on purpose, and see what comes of it."),
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
     "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
@@ -56,7 +60,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(COMMANDS[cmd_name].module).command
+        lazy = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(lazy.module), lazy.name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -97,6 +97,11 @@ def prepare_engine(engine: str, model: str, model_path: str | None = None) -> No
     help="Start another consumer also for one that was drained, not only for one that died.",
 )
 @click.option("--no-restart", is_flag=True, help="Start no other consumer for one that died.")
+@click.option(
+    "--allow-drills",
+    is_flag=True,
+    help="Mark the fleet as one that `fleet drill` may hurt, for as long as it is up.",
+)
 @fleet_options
 @options.as_json
 def command(**given: Any) -> int:
@@ -127,6 +132,7 @@ def command(**given: Any) -> int:
         store=given["store"],
         port=given["port"],
         replace="all" if given["replace"] else "nobody" if given["no_restart"] else "died",
+        allow_drills=given["allow_drills"],
         arguments=consumer_arguments(given),
     )
     return options.run(_up(plan, as_json=given["as_json"]))

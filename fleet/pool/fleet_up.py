@@ -13,17 +13,22 @@ from pathlib import Path
 
 import msgspec
 
+from fleet.broker import control
 from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
+from fleet.broker.permit import Mark, allow, forbid
 from fleet.broker.provision import provision
-from fleet.broker.server import serve
-from fleet.errors import ProcessError
+from fleet.broker.server import Server, serve
+from fleet.control import Heard, HurtOrder, Order
+from fleet.errors import BrokerRefused, BrokerUnreachable, ProcessError, UsageError
+from fleet.hurt import hurt
 from fleet.job import CapacityType
 from fleet.pool.local import LocalNode, LocalPool, Plan
 from fleet.pool.replace import Life, Replace
 from fleet.settings import Settings
+from fleet.subjects import BROKER
 from fleet.sweep import Swept, sweep_for_ever
 
 # After that long a consumer that was told to drain is killed.
@@ -40,7 +45,8 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     nats: URL of a broker that is there already, None for one of our own. store: folder for the
     broker's files and the logs, None for a temporary one. port: of our own broker, 0 for a free
-    one. replace: for whom of those that end another consumer is started.
+    one. replace: for whom of those that end another consumer is started. allow_drills: mark the
+    fleet as one that may be drilled, for as long as it is up.
     """
 
     model: str
@@ -54,6 +60,7 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
     replace: Replace = "nobody"
     arguments: tuple[str, ...] = ()
     prices_usd_per_hour: dict[str, float] = {}
+    allow_drills: bool = False
     ready_s: float = 300.0
 
 
@@ -173,7 +180,7 @@ async def fleet_up(
         folder = plan.store or Path(stack.enter_context(tempfile.TemporaryDirectory("-overbook")))
         # Nodes of an earlier life may be known to a broker that is not new.
         is_new = plan.nats is None and plan.store is None
-        monitor = None
+        server = monitor = None
         if plan.nats is None:
             server = await stack.enter_async_context(serve(folder / "nats", port=plan.port))
             url, monitor = server.url, server.monitor
@@ -214,12 +221,38 @@ async def fleet_up(
                     checkpoint_s=settings.checkpoint_s,
                 )
             )
+            drilling = group.create_task(_may_be_drilled(connection, plan, server))
             try:
                 await _start(fleet, group, plan)
                 yield fleet
             finally:
                 await fleet.stop()
                 sweeping.cancel()
+                drilling.cancel()
+
+
+async def _may_be_drilled(connection: Connection, plan: FleetPlan, server: Server | None) -> None:
+    """Keep the fleet marked, if that is wanted, and let drills kill a broker of our own."""
+    if not plan.allow_drills:
+        return
+
+    def obey(order: Order) -> Heard:
+        if server is None or not isinstance(order, HurtOrder):
+            raise UsageError("a broker takes no such order: `fleet drill server` kills it")
+        return Heard(node=BROKER, pid=server.pid, state="ready", changed=True)
+
+    async def strike(order: HurtOrder) -> None:
+        if server is not None:
+            await hurt(server.pid, order)
+
+    await allow(connection, Mark(by="fleet up", token=secrets.token_hex(8)), for_s=None)
+    try:
+        if server is None:
+            await asyncio.Event().wait()
+        await control.serve(connection, BROKER, obey, strike)
+    finally:
+        with suppress(BrokerUnreachable, BrokerRefused):
+            await forbid(connection)
 
 
 def _tell(swept: Sequence[Swept]) -> None:

@@ -26,7 +26,8 @@ PROMPTS = ["one", "two", "three"]
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[RunningFleet]:
-    with running_fleet(tmp_path, *ONE_SPOT, "--token-rate", "20") as running:
+    flags = ("--token-rate", "20", "--allow-drills")
+    with running_fleet(tmp_path, *ONE_SPOT, *flags) as running:
         yield running
 
 
@@ -127,7 +128,7 @@ async def test_probes_tell_what_a_consumer_is_up_to(tmp_path: Path, unique: str)
         "FLEET_BLOCKED_S": "3",
         "FLEET_FAULTS": "generate.after=block:7@1",
     }
-    with running_fleet(tmp_path, *ONE_SPOT, env=env) as fleet:
+    with running_fleet(tmp_path, *ONE_SPOT, "--allow-drills", env=env) as fleet:
         (name,) = fleet.nodes
         async with connected(fleet.nats) as connection:
             asker = Asker(connection, unique)
