@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fleet.batch_file import Problem
 from fleet.batch_status import BatchStatus, Pace
+from fleet.cli.table import aligned
 from fleet.cli.times import length
 from fleet.manifest import Manifest
 from fleet.subjects import plain, shown
@@ -89,11 +90,7 @@ def manifests_text(manifests: Sequence[Manifest]) -> str:
         )
         for each in manifests
     )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return aligned(rows)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -16,6 +16,7 @@ from fleet.broker.dead import DeadLetter, DeadLetters, Opened
 from fleet.broker.provision import served_models
 from fleet.cli import options
 from fleet.cli.confirm import confirm
+from fleet.cli.table import aligned
 from fleet.cli.terminal import write
 from fleet.cli.times import length
 from fleet.errors import FleetError, UsageError
@@ -35,17 +36,23 @@ def command() -> None:
 
 letter_argument = click.argument("letter", type=click.IntRange(1), metavar="ID")
 letters_argument = click.argument("letters", type=click.IntRange(1), metavar="[ID]...", nargs=-1)
-of_tenant = click.option("--tenant", metavar="NAME", help="Only of this tenant.")
-of_model = click.option("--model", metavar="NAME", help="Only for this model.")
-of_code = click.option("--code", metavar="CODE", help="Only with this cause, as `ls` shows it.")
 all_option = click.option("--all", "every", is_flag=True, help="All that the filters leave.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
+def filtered(inner: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose among letters."""
+    for option in reversed((
+        click.option("--tenant", metavar="NAME", help="Only of this tenant."),
+        click.option("--model", metavar="NAME", help="Only for this model."),
+        click.option("--code", metavar="CODE", help="Only with this cause, as `ls` shows it."),
+    )):  # fmt: skip
+        inner = option(inner)
+    return inner
+
+
 @command.command("ls")
-@of_tenant
-@of_model
-@of_code
+@filtered
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, metavar="N")
 @options.nats
 @options.as_json
@@ -89,9 +96,7 @@ def show(*, letter: int, show_payload: bool, nats: str | None, as_json: bool) ->
 @command.command("requeue")
 @letters_argument
 @all_option
-@of_tenant
-@of_model
-@of_code
+@filtered
 @yes_option
 @options.nats
 @options.as_json
@@ -137,9 +142,7 @@ def requeue(
 @command.command("drop")
 @letters_argument
 @all_option
-@of_tenant
-@of_model
-@of_code
+@filtered
 @yes_option
 @options.nats
 def drop(
@@ -209,11 +212,7 @@ def _table(letters: Sequence[DeadLetter], *, now: float) -> str:
         )
         for one in letters
     )  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return aligned(rows)
 
 
 def _text(opened: Opened) -> str:

@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from fleet.cli import options
+from fleet.cli.table import aligned
 from fleet.node import Node
 from fleet.subjects import plain
 
@@ -56,7 +56,7 @@ def command(nats: str | None, *, as_json: bool) -> None:
         )
         for row in rows
     ]  # fmt: skip
-    click.echo(_aligned(table))
+    click.echo(aligned(table))
     click.echo(
         f"{total.ready} of {total.nodes} ready, {total.items} items in hand, "
         f"{total.tokens_per_s:.1f} tokens/s over their lives, "
@@ -82,9 +82,3 @@ def _notice(row: "NodeRow") -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _aligned(table: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table)
-    return "\n".join(line.rstrip() for line in lines)

@@ -3,36 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-
-import pytest
 
 from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
 from fleet.sweep import Sweeper
 from tests.asking import Asker, chat, chunk, eventually
 from tests.integration import cli
-from tests.integration.brokers import connected
-from tests.integration.sweeping import edit_durable, publish, puller, stored, sweep_for, until
-
-
-@pytest.fixture
-async def connection(own_url: str, unique: str) -> AsyncIterator[Connection]:
-    """Queues of this test's own model, with an ack wait of half a second."""
-    async with connected(own_url) as connection:
-        await provision(connection, [unique], ack_wait_s=0.5)
-        yield connection
-
-
-@pytest.fixture
-def asker(connection: Connection, unique: str) -> Asker:
-    return Asker(connection, unique)
-
-
-@pytest.fixture
-def sweeper(connection: Connection) -> Sweeper:
-    return Sweeper(connection, realtime_deadline_s=1.0, checkpoint_s=0.2)
+from tests.integration.sweep.sweeping import edit_durable, publish, puller, stored, sweep_for, until
 
 
 async def test_a_job_that_reached_a_cap_of_deliveries_becomes_a_dead_letter_with_a_result(
