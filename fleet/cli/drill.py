@@ -7,6 +7,7 @@ import secrets
 import shlex
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -160,13 +161,16 @@ async def _drill(kind: "Kind", given: dict[str, Any]) -> "Report":
         by=_who(),
     )
 
-    def sure(hit: Sequence["Node"]) -> None:
-        confirm(_question(kind, hit), yes=given["yes"])
-
+    show = Show()
     target = find_target(given["nats"], os.environ)
-    async with connect(target, name="fleet-drill") as connection:
-        with Show() as show:
-            return await Drill(connection, plan, say=show.say, bar=show.bar, sure=sure).run()
+    async with AsyncExitStack() as stack:
+
+        def sure(hit: Sequence["Node"]) -> None:
+            confirm(_question(kind, hit), yes=given["yes"])
+            stack.enter_context(show)  # not before: its bars would paint over the question
+
+        connection = await stack.enter_async_context(connect(target, name="fleet-drill"))
+        return await Drill(connection, plan, say=show.say, bar=show.bar, sure=sure).run()
 
 
 async def _mark(url: str | None, for_s: float | None) -> None:
