@@ -22,7 +22,7 @@ from consumers.inputs import Inputs
 from consumers.intake import Intake, Room
 from consumers.keeper import Keeper
 from consumers.lease import LeaseKeeper
-from consumers.meter import ShareClock, Totals
+from consumers.meter import Totals
 from consumers.posture import Intent, intents
 from consumers.refuse import Refuser
 from consumers.runner import Runner
@@ -205,7 +205,7 @@ class Crew:
             server=Server(
                 engine=self._engine,
                 me=ground.me,
-                clock=ShareClock(),
+                clock=ground.totals.clock,
                 totals=ground.totals,
                 feed=Feed(TokenStream(ground.connection), node=ground.me.node),
             ),

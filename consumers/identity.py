@@ -10,6 +10,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     node: unique for the process, not only for the machine, so that a restarted consumer is never
     taken for the owner of what its predecessor held. price_usd_per_hour: None where nobody said it.
+    since: when its machine began to cost money, or this process, where nobody said it.
     """
 
     node: str
@@ -20,4 +21,6 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     host: str
     started_at: float
+    since: float | None = None
+    instance_type: str = ""
     price_usd_per_hour: float | None = None

@@ -235,11 +235,14 @@ class Keeper:
             self._faults.at("generate.after")
             self._faults.at("append.before")
         while items:
-            done, work.last = await self._append_once(work, items)
+            with self._totals.clock.writing():
+                done, work.last = await self._append_once(work, items)
             items -= done
             lines = work.written(done)
             complete = work.complete and not work.pending
-            self._totals.written(work.job, lines, complete=complete)
+            self._totals.written(
+                work.job, lines, complete=complete, engine_s=work.secure_written(done)
+            )
             self._faults.at("append.after")
 
     async def _append_once(self, work: Work, items: set[int]) -> tuple[frozenset[int], int]:
@@ -263,14 +266,20 @@ class Keeper:
         return frozenset(items), last
 
     async def _save(self, work: Work, *, owner: str | None) -> None:
-        job, claim = work.job, work.next_claim(owner=owner)
+        job, claim, used_s = work.job, work.next_claim(owner=owner), work.used()
         self._faults.at("checkpoint.before")
+        with self._totals.clock.writing():
+            work.revision = await self._save_once(work, claim)
+        work.claim = claim
+        self._totals.kept(job, work.secure(used_s))
+        self._faults.at("checkpoint.after")
+
+    async def _save_once(self, work: Work, claim: Claim) -> int:
+        job = work.job
         try:
-            revision = await self._claims.save(job.tenant, job.id, claim, revision=work.revision)
+            return await self._claims.save(job.tenant, job.id, claim, revision=work.revision)
         except LeaseLost:
             held = await self._claims.get(job.tenant, job.id)
             if held is None or held.claim is None or held.claim.writer != work.writer:
                 raise
-            revision = await self._claims.save(job.tenant, job.id, claim, revision=held.revision)
-        work.revision, work.claim = revision, claim
-        self._faults.at("checkpoint.after")
+            return await self._claims.save(job.tenant, job.id, claim, revision=held.revision)

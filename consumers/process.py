@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
-from consumers.beat import Heart, Load
+from consumers.beat import Heart, Load, started
 from consumers.crew import Crew, Ground
 from consumers.drain import Drain
 from consumers.health import Pulse, served
@@ -35,7 +35,6 @@ from fleet.events import (
     NodeHinted,
     NodeReady,
     NodeResumed,
-    NodeStarted,
     NodeStopped,
 )
 from fleet.faults import Faults
@@ -63,6 +62,8 @@ def identity(
         pid=os.getpid(),
         host=socket.gethostname(),
         started_at=time.time(),
+        since=settings.launched_at,
+        instance_type=settings.instance_type,
         price_usd_per_hour=settings.price_usd_per_hour,
     )
 
@@ -104,6 +105,15 @@ class _Life:
         self._ready = False
         self._crew: Crew | None = None
         self._slots = 0
+        self._heart = Heart(
+            me=ground.me,
+            nodes=ground.nodes,
+            totals=ground.totals,
+            load=self._load,
+            emit=ground.emit,
+            beat_s=ground.settings.beat_s,
+            ttl_s=ground.settings.beat_ttl_s,
+        )
         self._pulse = Pulse(
             alive_s=ground.settings.alive_s,
             blocked_s=ground.settings.blocked_s,
@@ -112,19 +122,9 @@ class _Life:
         )
 
     async def live(self, start_engine: StartEngine) -> None:
-        ground, me = self._ground, self._ground.me
-        ground.emit(
-            NodeStarted(
-                at=time.time(),
-                node=me.node,
-                capacity_type=me.capacity_type,
-                zone=me.zone,
-                model=me.model,
-                engine=me.engine,
-                pid=me.pid,
-            )
-        )
-        heart, settings = self._heart(), ground.settings
+        ground, me, heart = self._ground, self._ground.me, self._heart
+        ground.emit(started(me))
+        settings = ground.settings
         orders = control.serve(ground.connection, me.node, self._obey, be_hurt)
         probes = served(self._pulse, host=settings.health_host, port=settings.health_port)
         with self._signals(), probes:
@@ -178,7 +178,7 @@ class _Life:
             except EngineDead as error:
                 was_ready, self._ready, self._crew = self._ready, False, None
                 again = was_ready and restarts.allowed(time.monotonic())
-                self._ground.emit(
+                self._turn(
                     EngineLost(
                         at=time.time(), node=self._ground.me.node, reason=str(error), restarts=again
                     )
@@ -211,7 +211,7 @@ class _Life:
 
     def _is_ready(self, load_s: float) -> None:
         self._ready = True
-        self._ground.emit(NodeReady(at=time.time(), node=self._ground.me.node, load_s=load_s))
+        self._turn(NodeReady(at=time.time(), node=self._ground.me.node, load_s=load_s))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -265,20 +265,13 @@ class _Life:
                     items_to_finish=plan.finish if plan else 0,
                     items_to_save=plan.save if plan else 0,
                 )
-        self._ground.emit(event)
+        self._turn(event)
         return True
 
-    def _heart(self) -> Heart:
-        ground = self._ground
-        return Heart(
-            me=ground.me,
-            nodes=ground.nodes,
-            totals=ground.totals,
-            load=self._load,
-            emit=ground.emit,
-            beat_s=ground.settings.beat_s,
-            ttl_s=ground.settings.beat_ttl_s,
-        )
+    def _turn(self, event: AnyEvent) -> None:
+        """Say that another state begins, and how the time until now was spent."""
+        self._heart.tell_usage()
+        self._ground.emit(event)
 
     def _load(self) -> Load:
         crew, drain = self._crew, self._ground.drain

@@ -72,7 +72,8 @@ class Server:
 
         What may pass by itself is booked as a failure of this attempt. Raises EngineDead.
         """
-        began, share = time.monotonic(), self._clock.enter()
+        began = time.monotonic()
+        run.share.begin(self._clock)
         try:
             response, usage = await self._answer(work, run, rendered)
             error = None
@@ -83,7 +84,7 @@ class Server:
             work.fail(run, WireError(code=fault.code, message=str(fault)))
             return
         finally:
-            used_s = self._clock.leave() - share
+            run.share.end()
         work.finish(
             self.line(
                 work,
@@ -93,7 +94,6 @@ class Server:
                 error=error,
                 queue_s=queue_s,
                 run_s=time.monotonic() - began,
-                used_s=used_s,
             )
         )
 
@@ -107,10 +107,10 @@ class Server:
         error: WireError | None = None,
         queue_s: float = 0.0,
         run_s: float = 0.0,
-        used_s: float = 0.0,
     ) -> ResultLine:
         """Write the line of an item: exactly one of `response` and `error`."""
         job, item, price = work.job, run.item, self._me.price_usd_per_hour
+        engine_s = run.share.used_s
         return ResultLine(
             id=line_id(job, item),
             custom_id=item.custom_id,
@@ -130,7 +130,8 @@ class Server:
                 interruptions=work.interruptions,
                 queue_s=round(queue_s, 3),
                 run_s=round(run_s, 3),
-                cost_usd=None if price is None else round(used_s * price / 3600, 9),
+                engine_s=round(engine_s, 6),
+                cost_usd=None if price is None else round(engine_s * price / 3600, 9),
                 resumed=run.resumed,
             ),
         )

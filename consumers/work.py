@@ -3,13 +3,14 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import msgspec
 
 from consumers.answer import Answer
 from consumers.drain_plan import Pace
 from consumers.feed import Telling
+from consumers.meter import Share
 from fleet.claim import Claim, Saved
 from fleet.job import BadItem, Item, Job, ResultLine, Resumed, WireError
 
@@ -19,7 +20,7 @@ class ItemRun:
 
     saved: what an earlier consumer left of it. answers: the sequences once they run. keeps: whether
     their tokens are worth saving, because an interrupted answer goes on from them. error: how it
-    failed in this attempt.
+    failed in this attempt. share: of the engine's time.
     """
 
     def __init__(self, item: Item | BadItem, saved: Saved | None) -> None:
@@ -29,6 +30,7 @@ class ItemRun:
         self.keeps = False
         self.resumed: Resumed = "no"
         self.error: WireError | None = None
+        self.share = Share()
         self._began = time.monotonic()
 
     @property
@@ -92,6 +94,7 @@ class Work:
         saved = {entry.index: entry for entry in claim.saved} if claim else {}
         self._done = len(done)
         self._given_up = len(given_up)
+        self._shares: dict[int, Share] = {}
         self._open: dict[int, ItemRun] = {
             item.index: ItemRun(item, saved.get(item.index))
             for item in job.items
@@ -141,7 +144,7 @@ class Work:
 
     def finish(self, line: ResultLine) -> None:
         """Book a finished item; it is safe only after the next append."""
-        del self._open[line.fleet.item]
+        self._shares[line.fleet.item] = self._open.pop(line.fleet.item).share
         self._done += 1
         self.pending.append(line)
         self.changed.set()
@@ -177,6 +180,25 @@ class Work:
         lines = tuple(line for line in self.pending if line.fleet.item in items)
         self.pending = [line for line in self.pending if line.fleet.item not in items]
         return lines
+
+    def used(self) -> dict[int, float]:
+        """Tell how much of the engine each item used of which a checkpoint now keeps the tokens."""
+        runs = self._open.values()
+        return {run.item.index: run.share.used_s for run in runs if run.keeps and run.answers}
+
+    def secure(self, used_s: Mapping[int, float]) -> float:
+        """Note that a checkpoint keeps what was made by then; return how much is so only now."""
+        return sum(self._share(index).secure(used) for index, used in used_s.items())
+
+    def secure_written(self, items: Iterable[int]) -> float:
+        """Note that the lines of `items` are in the log; return the time that is safe only now."""
+        shares = [self._shares.pop(index) for index in items if index in self._shares]
+        return sum(share.secure(share.used_s) for share in shares)
+
+    def _share(self, index: int) -> Share:
+        run = self._open.get(index)
+        # One that finished while the checkpoint was written: its line is pending.
+        return run.share if run else self._shares[index]
 
     @property
     def progress(self) -> int:

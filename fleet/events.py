@@ -1,7 +1,7 @@
 """What can happen in a fleet. Code says it once; sinks (log, EVENTS stream, metrics) decide."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -15,14 +15,42 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     node: str
 
 
-class NodeStarted(Event, frozen=True, kw_only=True, tag="node_started"):
-    """A consumer process began; its engine is not up yet. From here on it costs money."""
+class Billed(Event, frozen=True, kw_only=True):
+    """An event that says what a node costs, and since when.
+
+    since: seconds since the epoch; from then on its machine costs money, None for since `at`.
+    price_usd_per_hour: None where nobody told the node.
+    """
 
     capacity_type: CapacityType
     zone: str
     model: str
+    host: str = ""
+    instance_type: str = ""
+    since: float | None = None
+    price_usd_per_hour: float | None = None
+
+
+class NodeStarted(Billed, frozen=True, kw_only=True, tag="node_started"):
+    """A consumer process began; its engine is not up yet."""
+
     engine: str
     pid: int
+
+
+class NodeMetered(Billed, frozen=True, kw_only=True, tag="node_metered"):
+    """What a node did with its time: totals since its start, so that one that is missed is no harm.
+
+    It is a sign of life, too, told now and then by a node that has nothing to do. state, items: as
+    of now. busy_s: in which any item ran. stall_s: in which none ran, for results or checkpoints
+    were being written. tokens_generated: by its engine, items that end elsewhere included.
+    """
+
+    state: Literal["loading", "ready", "draining", "drained"]
+    items: int
+    busy_s: float
+    stall_s: float
+    tokens_generated: int
 
 
 class NodeReady(Event, frozen=True, kw_only=True, tag="node_ready"):
@@ -71,6 +99,12 @@ class NodeStopped(Event, frozen=True, kw_only=True, tag="node_stopped"):
 
     cause: str
     tokens_generated: int = 0
+
+
+class NodeGone(Event, frozen=True, kw_only=True, tag="node_gone"):
+    """The machine is no more, says who watches over it: from here on it costs nothing."""
+
+    cause: str
 
 
 class JobTakenOver(Event, frozen=True, kw_only=True, tag="job_taken_over"):
@@ -128,7 +162,9 @@ class JobDead(Event, frozen=True, kw_only=True, tag="job_dead"):
 class UsageRecorded(Event, frozen=True, kw_only=True, tag="usage_recorded"):
     """What a node finished since its last record, for one tenant, tier and batch.
 
-    generated_tokens counts what the engine made, also for items that end elsewhere.
+    engine_s: the time of the whole engine that made what is safe by now: items that are in the
+    result log, and tokens that a checkpoint keeps. The records of a node sum to no more than the
+    time in which it was busy; what is missing then is lost.
     """
 
     tenant: str
@@ -140,16 +176,19 @@ class UsageRecorded(Event, frozen=True, kw_only=True, tag="usage_recorded"):
     failed_items: int
     prompt_tokens: int
     completion_tokens: int
+    engine_s: float = 0.0
 
 
 AnyEvent: TypeAlias = (
     NodeStarted
+    | NodeMetered
     | NodeReady
     | NodeDraining
     | NodeHinted
     | NodeResumed
     | EngineLost
     | NodeStopped
+    | NodeGone
     | JobTakenOver
     | JobReleased
     | JobRetried

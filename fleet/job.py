@@ -166,8 +166,9 @@ class FleetInfo(msgspec.Struct, frozen=True, kw_only=True):
     has a line. node, capacity_type: who answered; capacity_type is None where no consumer did.
     attempts: failures by the job's own fault. interruptions: consumers it outlived.
     queue_s: published until taken up by the consumer that finished it. run_s: seconds in that
-    consumer. cost_usd: its share of the node's price, None where no price is set. resumed: whether
-    it went on from saved tokens: token for token, as a valid answer, or from zero again.
+    consumer. engine_s: its share of the time of that consumer's engine. cost_usd: that share at the
+    node's price, None where no price is set. resumed: whether it went on from saved tokens: token
+    for token, as a valid answer, or from zero again.
     """
 
     job: str
@@ -180,6 +181,7 @@ class FleetInfo(msgspec.Struct, frozen=True, kw_only=True):
     interruptions: int = 0
     queue_s: float = 0.0
     run_s: float = 0.0
+    engine_s: float = 0.0
     cost_usd: float | None = None
     resumed: Resumed = "no"
 

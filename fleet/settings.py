@@ -38,7 +38,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     realtime_deadline_s: for real-time jobs that name none. s3_*: where jobs' inputs may lie beside
     the broker's own store, off without a bucket; an endpoint is for what is not AWS. input_mib: the
     largest input that is read. health_host, health_port: where /livez
-    and /readyz answer; off without a port. price_usd_per_hour: of this node, for cost figures.
+    and /readyz answer; off without a port. price_usd_per_hour: of this node, for cost figures;
+    instance_type: what a price book knows it by, where it was not told its price. launched_at:
+    since when its machine costs money, in seconds since the epoch; without it, since our start.
     cloud: whose metadata service is asked for notices; auto asks all until one answers.
     """
 
@@ -69,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     s3_region: str | None = None
     input_mib: Annotated[float, msgspec.Meta(gt=0, le=1024)] = 64.0
     price_usd_per_hour: Annotated[float, msgspec.Meta(ge=0, le=10_000)] | None = None
+    instance_type: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    launched_at: Annotated[float, msgspec.Meta(ge=0)] | None = None
     cloud: Cloud = "auto"
     log_format: Literal["text", "json"] = "text"
 

@@ -23,9 +23,10 @@ from fleet.broker.provision import provision
 from fleet.broker.server import Server, serve
 from fleet.control import Heard, HurtOrder, Order
 from fleet.errors import BrokerRefused, BrokerUnreachable, ProcessError, UsageError
+from fleet.events import Emit, NodeGone
 from fleet.hurt import hurt
 from fleet.job import CapacityType
-from fleet.pool.local import LocalNode, LocalPool, Plan
+from fleet.pool.local import LocalNode, LocalPool, Plan, ending
 from fleet.pool.replace import Life, Replace
 from fleet.settings import Settings
 from fleet.subjects import BROKER
@@ -98,7 +99,7 @@ class Fleet:
 
     def __init__(
         self, plan: FleetPlan, *, nats: str, monitor: str | None, connection: Connection,
-        pool: LocalPool, on_change: OnChange, on_ready: OnReady,
+        pool: LocalPool, on_change: OnChange, on_ready: OnReady, emit: Emit,
     ) -> None:  # fmt: skip
         self.nats = nats
         self.monitor = monitor
@@ -108,6 +109,7 @@ class Fleet:
         self._plan = plan
         self._on_change = on_change
         self._on_ready = on_ready
+        self._emit = emit
         self._zones = itertools.cycle(plan.zones)
         self._stopping = asyncio.Event()
         self._ready = False
@@ -146,6 +148,7 @@ class Fleet:
         """Wait for a consumer's end, say it, and start its successor."""
         began = time.monotonic()
         code = await self.pool.wait(node.node)
+        self._emit(NodeGone(at=time.time(), node=node.node, cause=ending(code)))
         if self._stopping.is_set():
             return
         lived_s = time.monotonic() - began
@@ -209,6 +212,7 @@ async def fleet_up(
             pool=pool,
             on_change=on_change,
             on_ready=on_ready,
+            emit=events.emit,
         )
         async with asyncio.TaskGroup() as group:
             sweeping = group.create_task(

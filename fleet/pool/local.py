@@ -65,6 +65,7 @@ class LocalPool:
         number = self._counts[capacity_type] = self._counts.get(capacity_type, 0) + 1
         name = f"{capacity_type}-{self._plan.tag}{number}"
         price = self._plan.prices_usd_per_hour.get(capacity_type)
+        launched_at = time.time()
         self._plan.logs.mkdir(parents=True, exist_ok=True)
         with self._log(name).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -78,11 +79,16 @@ class LocalPool:
                 start_new_session=True, preexec_fn=die_with_parent,
                 # Not a flag: the address may hold a password, and anybody may list processes.
                 # No cloud sends notices to a process on a laptop, unless somebody plays one.
-                env={"FLEET_CLOUD": "none", **self._environment, "FLEET_NATS": self._plan.nats},
+                env={
+                    "FLEET_CLOUD": "none",
+                    **self._environment,
+                    "FLEET_NATS": self._plan.nats,
+                    "FLEET_LAUNCHED_AT": f"{launched_at:.3f}",
+                },
             )  # fmt: skip
         started = LocalNode(
             node=name, pid=process.pid, capacity_type=capacity_type, zone=zone,
-            started_at=time.time(),
+            started_at=launched_at,
         )  # fmt: skip
         self._processes[name] = process
         self.nodes[name] = started

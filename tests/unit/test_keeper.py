@@ -228,3 +228,18 @@ async def test_handing_over_is_not_tried_again_when_the_node_must_go() -> None:
     with pytest.raises(BrokerUnreachable):
         await bounded(desk.keeper.release(desk.work))
     assert desk.claims.fates == ["unsent"]
+
+
+async def test_time_counts_as_safe_only_after_the_write_that_makes_it_so() -> None:
+    desk = Desk(1)
+    (run,) = desk.work.open
+    run.share.begin(desk.totals.clock)
+    desk.log.fates = ["unsent"]
+    run.share.end()
+    desk.finish(0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bounded(desk.keeper.settle(desk.work)))
+        await bounded(desk.log.wrote.wait())
+        assert desk.totals.records(at=1, node="me", model="m") == []
+    (record,) = desk.totals.records(at=1, node="me", model="m")
+    assert record.engine_s == round(run.share.used_s, 6)

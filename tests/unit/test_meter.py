@@ -5,7 +5,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.meter import ShareClock
+from consumers.meter import Share, ShareClock, Totals
+from tests.asking import chat
+from tests.fakes import job_of, line_of
 
 
 class Clock:
@@ -42,3 +44,45 @@ def test_shares_sum_to_the_time_in_which_anything_ran(steps: list[tuple[bool, fl
         busy += dt if entered else 0
         now.now += dt
     assert math.isclose(shares, busy, abs_tol=1e-6)
+
+
+def test_writing_is_a_stall_only_while_nothing_runs() -> None:
+    now = Clock()
+    clock = ShareClock(now)
+    clock.enter()
+    with clock.writing():
+        now.now = 2.0
+        clock.leave()
+        now.now = 5.0
+    now.now = 9.0
+    clock.read()
+    assert (clock.busy_s, clock.stall_s) == (2.0, 3.0)
+
+
+def test_an_item_uses_the_engine_until_it_ends_and_no_longer() -> None:
+    now = Clock()
+    clock, share = ShareClock(now), Share()
+    assert share.used_s == 0.0
+    share.begin(clock)
+    now.now = 3.0
+    assert share.used_s == 3.0
+    share.end()
+    share.end()
+    now.now = 8.0
+    assert share.used_s == 3.0
+
+
+def test_time_is_safe_once() -> None:
+    share = Share()
+    assert [share.secure(used_s) for used_s in (2.0, 2.0, 5.0, 4.0)] == [2.0, 0.0, 3.0, 0.0]
+
+
+def test_what_a_checkpoint_keeps_is_told_without_a_line() -> None:
+    totals, job = Totals(), job_of(chat("hi"))
+    totals.kept(job, 0.0)
+    assert totals.records(at=1, node="n", model="m") == []
+    totals.kept(job, 1.5)
+    totals.written(job, [line_of(job, 0)], complete=True, engine_s=0.25)
+    (record,) = totals.records(at=1, node="n", model="m")
+    assert (record.engine_s, record.items, record.jobs) == (1.75, 1, 1)
+    assert totals.records(at=2, node="n", model="m") == []

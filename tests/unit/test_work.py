@@ -1,6 +1,7 @@
 """The state of a job between its delivery and its settlement."""
 
 from consumers.answer import Answer
+from consumers.meter import ShareClock
 from consumers.scripted_engine import ScriptedEngine
 from consumers.work import ItemRun, Work
 from fleet.claim import Claim, Saved
@@ -80,3 +81,21 @@ def test_progress_grows_with_every_token_and_more_with_every_item() -> None:
     more = work.progress
     work.finish(line_of(work.job, 1))
     assert before < more < work.progress
+
+
+def test_a_checkpoint_makes_the_time_safe_that_its_tokens_took_and_no_other() -> None:
+    now = [0.0]
+    clock = ShareClock(lambda: now[0])
+    work = work_of(3)
+    for run in work.open:
+        run.share.begin(clock)
+    started(work.open[0], (300,), keeps=True)
+    started(work.open[1], (300,), keeps=False)
+    now[0] = 6.0
+    used_s = work.used()
+    assert used_s == {0: 2.0}
+    now[0] = 9.0
+    work.finish(line_of(work.job, 0))
+    assert work.secure(used_s) == 2.0
+    assert work.secure_written({0}) == 1.0
+    assert work.secure_written({0}) == 0.0
