@@ -1,6 +1,6 @@
-"""Each blob store under its contract: JetStream's, a real S3, and moto's in this process."""
+"""Whoever stands behind a protocol: blob stores (JetStream's, a real S3, moto's), and an EC2."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import boto3
 import pytest
@@ -11,6 +11,7 @@ from fleet.blobs.store import BlobStore
 from fleet.broker.objects import Objects
 from fleet.broker.provision import provision
 from tests.integration.brokers import connected
+from tests.moto import Moto, moto_server
 from tests.seaweed import BUCKET
 
 
@@ -32,3 +33,10 @@ async def store(request: pytest.FixtureRequest, credentials: None) -> AsyncItera
 
 def at(endpoint: str, *, bucket: str = BUCKET) -> S3Config:
     return S3Config(bucket=bucket, prefix="a/b", endpoint=endpoint, region="us-east-1")
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """Something that answers as EC2 does, one for the whole session."""
+    with moto_server(tmp_path_factory.mktemp("moto")) as server:
+        yield server
