@@ -83,14 +83,17 @@ class AtRisk(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers behind a decision, in nodes unless the name says otherwise.
 
-    required: r, the least constant number that meets every deadline. credit: K, what spot counts
-    for. deficit: r - K. last_call: what the closest deadlines need beyond the spot that is ready.
+    required: r, the least constant number that meets every deadline. keep: the same, of deadlines
+    that are too close for new nodes. credit: K, what spot counts for. deficit: r - K. last_call:
+    what the closest deadlines need beyond the spot that is ready; last_call_at: from when on any
+    will be that close, seconds since the epoch, None without deadlines. most_on_demand: O's limit.
     on_demand_need: the larger of both, less what the real-time pool can spare. usual_spot: its mean
     over hours. fill: share of the wanted spot that is usually held. work_h: node-hours left.
     spend_usd_per_h: of what is held; None where a price is missing.
     """
 
     required: float = 0.0
+    keep: float = 0.0
     credit: float = 0.0
     deficit: float = 0.0
     last_call: float = 0.0
@@ -102,6 +105,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     fill: float = 1.0
     work_h: float = 0.0
     startup_s: float = 0.0
+    last_call_at: float | None = None
+    most_on_demand: int = 0
     spend_usd_per_h: float | None = None
 
 
@@ -119,13 +124,14 @@ class Cooling(msgspec.Struct, frozen=True, kw_only=True):
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy knows from before. `Memory()` after a restart costs some money, no deadline.
 
-    at: time of the last snapshot, None before the first. usual_spot: None before the first.
-    fallback: on-demand nodes that batches were given last; lower_since: since when fewer would do.
-    realtime: nodes that real-time was given last. item_s, on_demand_usd: last known. crashes:
-    starts in a row that ended in a crash; crashed_at: the last of them.
+    at: time of the last snapshot, None before the first. spot: nodes wanted last. usual_spot: None
+    before the first. fallback: on-demand nodes that batches were given last; lower_since: since
+    when fewer would do. realtime: nodes that real-time was given last. item_s, on_demand_usd: last
+    known. crashes: starts in a row that ended in a crash; crashed_at: the last of them.
     """
 
     at: float | None = None
+    spot: int = 0
     usual_spot: float | None = None
     fill: float = 1.0
     fallback: int = 0

@@ -1,0 +1,92 @@
+"""A snapshot, looked at: sums, prices, cooling zones, the demand, and what is usual."""
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from fleet.pool import policy_spot
+from fleet.pool.decision import Cooling, Memory
+from fleet.pool.knobs import Knobs
+from fleet.pool.policy_batch import Demand, demand, is_sane
+from fleet.pool.policy_money import Prices, prices
+from fleet.pool.policy_zones import cool
+from fleet.pool.snapshot import BecameReady, Crashed, Snapshot, Zone
+
+
+class Scene(NamedTuple):
+    """What the rest of the policy works with. Nodes are counted over all zones."""
+
+    snapshot: Snapshot
+    now: float
+    zones: tuple[Zone, ...]
+    ready_spot: int
+    held_spot: int
+    ready_on_demand: int
+    held_on_demand: int
+    starting: int
+    startup_s: float
+    seen: Prices
+    cooling: tuple[Cooling, ...]
+    asked: Demand
+    usual: policy_spot.Usual
+    memory: Memory
+
+
+def look(
+    snapshot: Snapshot, zones: tuple[Zone, ...], knobs: Knobs, memory: Memory, *, for_s: float
+) -> Scene:
+    """Add up, check and remember. for_s: seconds since the last snapshot."""
+    tuning = knobs.tuning
+    startup_s = snapshot.startup_s
+    if startup_s is None or not is_sane(startup_s):
+        startup_s = tuning.startup_s
+    item_s = snapshot.item_s if is_sane(snapshot.item_s) else memory.item_s
+    ready = sum(zone.spot.ready for zone in zones)
+    held = sum(zone.spot.held for zone in zones)
+    on_demand = sum(zone.on_demand.held for zone in zones)
+    asked = demand(snapshot, startup_s=startup_s, item_s=item_s, tuning=tuning)
+    seen = prices(zones, knobs, memory, now=snapshot.now)
+    usual = policy_spot.usual(memory, asked, knobs, ready=ready, held=held, for_s=for_s)
+    cooling = cool(memory.cooling, snapshot.happened, now=snapshot.now, tuning=tuning)
+    crashes, crashed_at = _crashes(snapshot, memory)
+    first = memory.at is None
+    return Scene(
+        snapshot=snapshot,
+        now=snapshot.now,
+        zones=zones,
+        ready_spot=ready,
+        held_spot=held,
+        ready_on_demand=sum(zone.on_demand.ready for zone in zones),
+        held_on_demand=on_demand,
+        starting=sum(zone.spot.starting + zone.on_demand.starting for zone in zones),
+        startup_s=startup_s,
+        seen=seen,
+        cooling=cooling,
+        asked=asked,
+        usual=usual,
+        memory=replace(
+            memory,
+            at=snapshot.now,
+            usual_spot=usual.nodes,
+            fill=usual.fill,
+            # After a restart the nodes themselves say what was decided before.
+            fallback=max(0, on_demand - knobs.baseline) if first else memory.fallback,
+            spot=held if first else memory.spot,
+            item_s=item_s,
+            on_demand_usd=seen.on_demand_usd,
+            cooling=cooling,
+            crashes=crashes,
+            crashed_at=crashed_at,
+        ),
+    )
+
+
+def _crashes(snapshot: Snapshot, memory: Memory) -> tuple[int, float | None]:
+    """Count the starts in a row that ended in a crash."""
+    crashes, at = memory.crashes, memory.crashed_at
+    for one in sorted(snapshot.happened, key=lambda event: event.at):
+        if isinstance(one, Crashed):
+            crashes, at = crashes + 1, min(one.at, snapshot.now)
+        elif isinstance(one, BecameReady):
+            crashes, at = 0, None
+    return crashes, at if at is None else min(at, snapshot.now)
