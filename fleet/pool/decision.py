@@ -100,6 +100,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     on_demand_need: float = 0.0
     ready_spot: int = 0
     held_spot: int = 0
+    ready_on_demand: int = 0
     held_on_demand: int = 0
     usual_spot: float = 0.0
     fill: float = 1.0
@@ -177,12 +178,13 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 
     eta: when its last item will be done, seconds since the epoch; None where nothing works for it.
     latest_switch: the last moment at which on-demand nodes alone, as many as may be had, still meet
-    its deadline. ahead_h: node-hours of work that are served before it is done, its own included.
+    its deadline; None without a deadline. ahead_h: node-hours of work until it is done, its own
+    included; None where no pace is known.
     """
 
     batch: str
     deadline: float | None
     eta: float | None
     latest_switch: float | None
-    ahead_h: float
+    ahead_h: float | None
     reasons: tuple[Reason, ...]

@@ -16,10 +16,11 @@ LEAST_UNHURRIED_S: Final = 3600.0
 
 
 class Due(NamedTuple):
-    """A batch with a deadline. ahead_s: node-seconds until it is done, its own included.
+    """A batch in the order of service. ahead_s: node-seconds until it is done, its own included.
 
-    left_s: what of the time until its deadline new nodes could work. rate: nodes that it needs,
-    with all that is served before it. close: it is too late for new nodes.
+    deadline: infinite where there is none. left_s: what of the time until it new nodes could work.
+    rate: nodes that it needs, with all that is served before it. close: it is too late for new
+    nodes.
     """
 
     name: str
@@ -34,7 +35,8 @@ class Demand(NamedTuple):
     """What the batches ask for, in nodes. work_s: node-seconds in all.
 
     required: r, of all deadlines for which nodes can still be launched. keep: of those for which
-    they cannot. unhurried: of work that has no deadline, or none any more.
+    they cannot. unhurried: of work that has no deadline, or none any more. due: what still has its
+    time, in the order of service.
     """
 
     required: float
@@ -73,6 +75,7 @@ def demand(snapshot: Snapshot, *, startup_s: float, item_s: float | None, tuning
         if deadline == math.inf:
             since_s = max(0.0, now - work.submitted_at)
             unhurried += size_s / max(tuning.unhurried_s - since_s, LEAST_UNHURRIED_S)
+            due.append(Due(work.name, deadline, ahead_s, math.inf, 0.0, close=False))
             continue
         close = to_go_s < TOO_CLOSE * startup_s
         left_s = to_go_s if close else _left_s(to_go_s, startup_s, tuning.margin)
@@ -81,7 +84,7 @@ def demand(snapshot: Snapshot, *, startup_s: float, item_s: float | None, tuning
             keep = max(keep, rate)
         else:
             required = max(required, rate)
-        due.append(Due(work.name, deadline, ahead_s, left_s, rate, close))
+        due.append(Due(work.name, deadline, ahead_s, left_s, rate, close=close))
     return Demand(required, keep, unhurried, work_s, due, late, unmeasured)
 
 

@@ -79,6 +79,7 @@ def _figures(
         on_demand_need=need,
         ready_spot=scene.ready_spot,
         held_spot=scene.held_spot,
+        ready_on_demand=scene.ready_on_demand,
         held_on_demand=scene.held_on_demand,
         usual_spot=scene.usual.nodes,
         fill=scene.usual.fill,
@@ -118,11 +119,12 @@ def _must_measure(scene: Scene, knobs: Knobs) -> bool:
 def _pressing_at(scene: Scene, knobs: Knobs, most: int) -> float | None:
     margin_s = knobs.tuning.margin * scene.startup_s
     burst = max(knobs.tuning.burst * most, 1e-9)
-    return min(
-        (last_call_at(one, margin_s=margin_s, burst=burst, tuning=knobs.tuning)
-         for one in scene.asked.due),
-        default=None,
-    )  # fmt: skip
+    at = (
+        last_call_at(one, margin_s=margin_s, burst=burst, tuning=knobs.tuning)
+        for one in scene.asked.due
+        if one.rate > 0
+    )
+    return min(at, default=None)
 
 
 def _notes(scene: Scene, figures: Figures, closest: str, fell: Fallback) -> list[Reason]:
@@ -147,7 +149,7 @@ def _notes(scene: Scene, figures: Figures, closest: str, fell: Fallback) -> list
             f"O = {fell.nodes}"
         )
         found.append(Reason(code="deficit", text=text))
-    elif asked.due and fell.nodes == 0:
+    elif asked.required > 0 and fell.nodes == 0:
         text = (
             f"r = {asked.required:.2f} nodes are required, spot counts for "
             f"K = {figures.credit:.2f}: no deadline presses, O = 0"
