@@ -57,7 +57,7 @@ class RunningFleet:
 
     def of(self, capacity_type: str) -> list[str]:
         """Name the consumers of one capacity type, oldest first."""
-        return [name for name in self.nodes if name.startswith(capacity_type)]
+        return [name for name in list(self.nodes) if name.startswith(capacity_type)]
 
     def send(self, node: str, number: signal.Signals) -> None:
         """Send a signal to a consumer."""
@@ -65,7 +65,9 @@ class RunningFleet:
 
     def gone(self) -> list[str]:
         """Name the consumers whose process has ended."""
-        return [name for name, pid in self.nodes.items() if not Path(f"/proc/{pid}").exists()]
+        # A copy: the thread that reads what the fleet says adds to it.
+        nodes = list(self.nodes.items())
+        return [name for name, pid in nodes if not Path(f"/proc/{pid}").exists()]
 
     def logs(self) -> dict[str, str]:
         """Read every log file of the fleet."""

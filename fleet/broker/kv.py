@@ -6,6 +6,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from fleet.broker.clock import ServerClock
 from fleet.broker.connection import Connection
 from fleet.broker.fenced import TRIES, append_after, is_same
 from fleet.broker.stored import Stored, last_message, messages
@@ -45,17 +46,18 @@ class Bucket(Generic[T]):
         self._name = name
         self._stream = bucket_stream(name)
         self._decoder = msgspec.json.Decoder(type_)
+        self._clock = ServerClock(connection, self._stream)
         self.skipped = 0
 
     async def get(self, key: str) -> Entry[T] | None:
         """Read one value; None if there is none, or if it was forgotten or expired."""
         stored = await self._last(key)
-        return None if stored is None or _is_marker(stored) else self._entry(stored)
+        return self._entry(stored) if stored and await self._counts(stored) else None
 
     async def exists(self, key: str) -> bool:
         """Say whether there is a value, whatever it holds."""
         stored = await self._last(key)
-        return stored is not None and not _is_marker(stored)
+        return stored is not None and await self._counts(stored)
 
     async def put(
         self, key: str, value: T, *, revision: int | None = None, ttl_s: float | None = None
@@ -99,7 +101,7 @@ class Bucket(Generic[T]):
         ):
             key = stored.subject[start:]
             found.pop(key, None)
-            if _is_marker(stored):
+            if not await self._counts(stored):
                 continue
             try:
                 found[key] = self._entry(stored)
@@ -125,7 +127,7 @@ class Bucket(Generic[T]):
             except LeaseLost:
                 # A marker counts for the server, not for us; it may also expire under our hands.
                 stored = await self._last(key)
-                if stored is not None and not _is_marker(stored):
+                if stored is not None and await self._counts(stored):
                     if is_same(stored, payload, headers):
                         return stored.sequence
                     raise
@@ -140,6 +142,17 @@ class Bucket(Generic[T]):
 
     async def _last(self, key: str) -> Stored | None:
         return await last_message(self._connection, self._stream, bucket_subject(self._name, key))
+
+    async def _counts(self, stored: Stored) -> bool:
+        """Say whether this is a value, and still one.
+
+        A server that was killed brings back what had expired, until it looks at its ages again.
+        """
+        if _is_marker(stored):
+            return False
+        ttl = stored.headers.get(TTL, "")
+        # Ours are whole seconds; of other forms the server alone knows.
+        return not ttl.isdecimal() or await self._clock.now() < stored.written_at + int(ttl)
 
     def _entry(self, stored: Stored) -> Entry[T]:
         try:

@@ -75,7 +75,7 @@ async def _struck(act: Act, node: str, fault: str) -> bool:
     if code:
         act.note("unproven", node, outcome=f"ended with {code} before {fault}")
         return True
-    if action in {"kill", "freeze"} or code is not None:
+    if action in {"kill", "freeze"}:
         return False
     # What blocks or fails goes on by itself; nobody sees from outside that it happened.
     act.note("block" if action == "block" else "fail", node, outcome=fault)
