@@ -11,10 +11,11 @@ from fleet.broker.connection import Connection
 from fleet.broker.nodes import Nodes
 from fleet.broker.permit import Mark, alone, is_allowed
 from fleet.broker.provision import provision
+from fleet.cancel import cancel
 from fleet.control import DrainOrder, HurtOrder
 from fleet.errors import BrokerRefused
 from fleet.evidence import verify
-from tests.asking import MODEL, Asker, chat, eventually, text_of
+from tests.asking import MODEL, Asker, chat, eventually
 from tests.fleets import QUICK, RunningFleet, running_consumer, running_fleet
 from tests.integration import cli
 from tests.integration.brokers import connected
@@ -146,7 +147,7 @@ async def test_a_node_is_drained_and_called_back_by_hand(
     # It holds nothing, so it is gone before anybody could call it back.
     await eventually(lambda: is_gone(connection, names[0]), "its end")
     asker = Asker(connection, unique)
-    await asker.publish("batch", chat("long", 120), headers={"Fleet-Job-Id": "j"})
+    await asker.publish("batch", chat("long", 6000), headers={"Fleet-Job-Id": "j"})
     busy = await eventually(lambda: busy_of(connection), "a node with work")
     ran = await cli.fleet(fleet.nats, "drain", busy, "--left", "60")
     assert ran.code == 0
@@ -157,8 +158,10 @@ async def test_a_node_is_drained_and_called_back_by_hand(
     assert ran.out == f"{busy} takes jobs again\n"
     ran = await cli.fleet(fleet.nats, "resume", busy)
     assert ran.out == f"{busy} was not told to go, nothing changed\n"
+    await cancel(connection, tenant=unique, job="j")
     (line,) = await asker.lines("j")
-    assert text_of(line)
+    assert line.error is not None
+    assert (line.fleet.node, line.fleet.interruptions) == (busy, 0)
     for command in ("drain", "resume"):
         ran = await cli.fleet(fleet.nats, command, "nobody")
         assert (ran.code, ran.out) == (4, "")
