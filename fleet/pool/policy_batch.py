@@ -11,6 +11,9 @@ from fleet.pool.snapshot import Snapshot, Work
 TOO_CLOSE: Final = 1.5
 # The least time, in start-ups, that a node which is launched now is planned to work.
 LEAST_LEFT: Final = 0.5
+# More than any work there is, and still a number that can be reckoned with.
+MOST_ITEMS: Final = 10**12
+MOST_S: Final = 1e15
 # Work without a deadline, or behind it, is spread over no less than this.
 LEAST_UNHURRIED_S: Final = 3600.0
 
@@ -102,7 +105,7 @@ def _sized(snapshot: Snapshot, item_s: float | None) -> tuple[list[Sized], list[
         if pace_s is None:
             unmeasured.append(work)
         else:
-            sized.append((deadline, work.items * pace_s, work))
+            sized.append((deadline, min(min(work.items, MOST_ITEMS) * pace_s, MOST_S), work))
     if snapshot.order == "arrival":
         sized.sort(key=lambda one: one[2].submitted_at)
     else:

@@ -5,9 +5,8 @@ from typing import Final, NamedTuple
 
 from fleet.pool.decision import Reason
 from fleet.pool.knobs import Tuning
+from fleet.pool.policy_realtime import HAIR
 
-# A rounding error is no reason for a node.
-HAIR: Final = 1e-6
 # So that a need without bound is still a number of nodes; the knobs bound it further.
 MOST: Final = 1e9
 

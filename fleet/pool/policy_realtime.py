@@ -7,6 +7,8 @@ from fleet.pool.decision import Memory, Reason
 from fleet.pool.knobs import Knobs
 from fleet.pool.snapshot import Load
 
+# A rounding error is no reason for a node.
+HAIR: Final = 1e-6
 # The pool grows to so many times the baseline.
 MOST: Final = 2
 
@@ -19,17 +21,22 @@ class Realtime(NamedTuple):
     reason: Reason | None
 
 
+def within(nodes: int, knobs: Knobs) -> int:
+    """Return the number from the baseline to twice as many that is nearest."""
+    return min(max(nodes, knobs.baseline), MOST * knobs.baseline)
+
+
 def realtime(load: Load | None, knobs: Knobs, memory: Memory, *, now: float) -> Realtime:
     """Follow the load up at once and down after a while; without a load, stay."""
     least, most = knobs.baseline, MOST * knobs.baseline
     if not most:
         return Realtime(0, None, None)
-    before = min(max(memory.realtime or 0, least), most)
+    before = within(memory.realtime or 0, knobs)
     if load is None or not math.isfinite(load.busy):
         text = f"real-time load is not known: {before} nodes are kept"
         return Realtime(before, None, Reason(code="data_missing", text=text))
     planned = knobs.tuning.busy_at
-    nodes = min(max(math.ceil(max(0.0, load.busy) / planned), least), most)
+    nodes = within(math.ceil(min(max(0.0, load.busy), most) / planned - HAIR), knobs)
     why = (
         f"real-time keeps {load.busy:.1f} nodes busy, planned at {planned:.0%} each: "
         f"{nodes} of {least} to {most} nodes"

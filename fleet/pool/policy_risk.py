@@ -5,7 +5,7 @@ from typing import Final
 from fleet.pool.decision import AtRisk, Code
 from fleet.pool.knobs import Knobs
 from fleet.pool.policy_batch import Due, is_last_call
-from fleet.pool.policy_fallback import HAIR
+from fleet.pool.policy_realtime import HAIR
 from fleet.pool.policy_scene import Scene
 from fleet.pool.policy_steps import Steps
 from fleet.pool.policy_targets import Targets

@@ -9,6 +9,7 @@ from fleet.pool.decision import Cooling, Memory
 from fleet.pool.knobs import Knobs
 from fleet.pool.policy_batch import Demand, demand, is_sane
 from fleet.pool.policy_money import Prices, prices
+from fleet.pool.policy_realtime import within
 from fleet.pool.policy_zones import cool
 from fleet.pool.snapshot import BecameReady, Crashed, Snapshot, Zone
 
@@ -49,7 +50,10 @@ def look(
     usual = policy_spot.usual(memory, asked, knobs, ready=ready, held=held, for_s=for_s)
     cooling = cool(memory.cooling, snapshot.happened, now=snapshot.now, tuning=tuning)
     crashes, crashed_at = _crashes(snapshot, memory)
-    first = memory.at is None
+    if memory.at is None:
+        # After a restart the nodes themselves say what was decided before.
+        live = within(on_demand, knobs)
+        memory = replace(memory, realtime=live, fallback=max(0, on_demand - live), spot=held)
     return Scene(
         snapshot=snapshot,
         now=snapshot.now,
@@ -69,9 +73,6 @@ def look(
             at=snapshot.now,
             usual_spot=usual.nodes,
             fill=usual.fill,
-            # After a restart the nodes themselves say what was decided before.
-            fallback=max(0, on_demand - knobs.baseline) if first else memory.fallback,
-            spot=held if first else memory.spot,
             item_s=item_s,
             on_demand_usd=seen.on_demand_usd,
             cooling=cooling,

@@ -39,7 +39,7 @@ def target(asked: Demand, fill: float, knobs: Knobs, *, startup_s: float) -> tup
         return 0, Reason(code="idle", text="no batch work: no spot is wanted")
     if asked.work_s <= 0:
         nodes = min(1, knobs.most_spot)
-        return nodes, Reason(code="pace_unknown", text="one spot node is wanted, to measure a pace")
+        return nodes, Reason(code="spot_target", text="1 spot node wanted, to measure a pace")
     useful = max(1, math.ceil(asked.work_s / startup_s))
     if fill <= tuning.scarce:
         nodes = min(knobs.most_spot, useful)
