@@ -1,5 +1,6 @@
 """An EC2 to talk to: moto's server as a child process of the tests."""
 
+import functools
 import socket
 import subprocess
 import sys
@@ -50,16 +51,22 @@ def moto_server(folder: Path) -> Iterator[Moto]:
 def ec2_client(endpoint: str | None = None) -> Any:
     """Make a client that asks once."""
     # Here, for every test run imports this module, and few of them use it.
-    import boto3  # noqa: PLC0415
     from botocore.client import Config  # noqa: PLC0415
 
-    return boto3.client(
+    return _session().client(
         "ec2",
         endpoint_url=endpoint,
         region_name=REGION,
         config=Config(retries={"total_max_attempts": 1}, read_timeout=60),
-        **LOGIN,
     )
+
+
+@functools.cache
+def _session() -> Any:
+    """One for all, for it takes a second to read what EC2 can do."""
+    import boto3  # noqa: PLC0415
+
+    return boto3.session.Session(**LOGIN)
 
 
 def _furnish(ec2: Any) -> dict[str, str]:

@@ -109,6 +109,7 @@ class Ec2Api:
 
     def _once(self, action: Callable[[], Any], form: type[T], zone: str) -> T | Fault:
         from botocore import exceptions
+        from botocore.parsers import ResponseParserError
 
         try:
             return msgspec.convert(action(), form, strict=False)
@@ -125,7 +126,8 @@ class Ec2Api:
             exceptions.ParamValidationError,
         ) as error:
             return fault(type(error).__name__, str(error), zone=zone)
-        except (exceptions.BotoCoreError, OSError) as error:
+        # The parser's error is none of botocore's own.
+        except (exceptions.BotoCoreError, ResponseParserError, OSError) as error:
             where = self._place.endpoint or f"EC2 in {self._place.region}"
             return fault("Unavailable", f"no answer from {where}: {error}", zone=zone)
 

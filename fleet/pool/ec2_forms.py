@@ -37,9 +37,9 @@ class Ec2Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """One pool of machines.
 
     template: name of the launch template, which says image, profile and user data; its unit has to
-    start the consumer with the instance's id as FLEET_NODE. template_version: a number, `$Latest`
-    or `$Default`. subnets: one for each zone. instance_types: in order of preference; three or more
-    give the zone a choice.
+    start the consumer with FLEET_NODE as the instance's id, `-` and what is new with each start.
+    template_version: a number, `$Latest` or `$Default`. subnets: one for each zone. instance_types:
+    in order of preference; three or more give the zone a choice.
     """
 
     pool: Name
@@ -99,9 +99,9 @@ class Reservation(_Form, frozen=True, kw_only=True):
 
 
 class Page(_Form, frozen=True, kw_only=True):
-    """One page of descriptions."""
+    """One page of descriptions. It has to be there: an empty answer is not an empty pool."""
 
-    reservations: tuple[Reservation, ...] = ()
+    reservations: tuple[Reservation, ...]
 
 
 class Pages(_Form, frozen=True, kw_only=True):
@@ -145,12 +145,21 @@ class FleetError(_Form, frozen=True, kw_only=True):
 class FleetAnswer(_Form, frozen=True, kw_only=True):
     """What came of a fleet: both lists may have entries."""
 
+    fleet_id: str
     instances: tuple[FleetInstances, ...] = ()
     errors: tuple[FleetError, ...] = ()
 
 
+class Ending(_Form, frozen=True, kw_only=True):
+    """One that ends now."""
+
+    instance_id: str
+
+
 class TerminateAnswer(_Form, frozen=True, kw_only=True):
     """That it was heard; what is on its way out is described soon enough."""
+
+    terminating_instances: tuple[Ending, ...]
 
 
 def wish(config: Ec2Config, request: Request) -> dict[str, object]:
@@ -232,4 +241,7 @@ def _since(text: str) -> float | None:
     found = _SINCE.search(text)
     if found is None:
         return None
-    return datetime.strptime(f"{found[1]} +0000", "%Y-%m-%d %H:%M:%S %z").timestamp()
+    try:
+        return datetime.strptime(f"{found[1]} +0000", "%Y-%m-%d %H:%M:%S %z").timestamp()
+    except ValueError:
+        return None

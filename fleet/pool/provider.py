@@ -33,9 +33,10 @@ _WORST_FIRST: Final[tuple[FaultKind, ...]] = (
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """One machine that the pool pays for, or did a moment ago.
 
-    id: what the provider calls it. node: what the consumer on it calls itself in heartbeats.
-    launch: the id of the request that it came from. started_at, ended_at: seconds since the epoch;
-    it is billed between them. end, ended_at: only of machines that ended, where it is known.
+    id: what the provider calls it. node: what the consumer on it calls itself in heartbeats, alone
+    or with `-` and more behind it. launch: the id of the request that it came from. started_at,
+    ended_at: seconds since the epoch; it is billed between them. end, ended_at: only of machines
+    that ended, where it is known.
     """
 
     id: str

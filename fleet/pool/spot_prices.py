@@ -46,7 +46,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    spot_price_history: tuple[_Row, ...] = ()
+    spot_price_history: tuple[_Row, ...]
 
 
 class _Pages(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

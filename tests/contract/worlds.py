@@ -98,7 +98,11 @@ class Ec2World:
             if key.endswith("SubnetId") and value in self._sold_out:
                 code = "InsufficientInstanceCapacity"
                 refused = {"ErrorCode": code, "ErrorMessage": "There is no Spot capacity."}
-                return AWSResponse("", 200, {}, None), {"Errors": [refused], "Instances": []}
+                return AWSResponse("", 200, {}, None), {
+                    "FleetId": "fleet-1",
+                    "Errors": [refused],
+                    "Instances": [],
+                }
         return None
 
 
