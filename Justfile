@@ -59,9 +59,9 @@ gpu *args: install
 bench *args: setup
     "{{ python }}" -m tests.bench {{ args }}
 
-# Long runs under random faults
+# Long runs under random faults. Its one test outlasts the watchdog, whose dump of stacks may crash.
 soak *args: install
-    "{{ python }}" -m pytest -m soak -s {{ args }}
+    "{{ python }}" -m pytest -m soak -s -o faulthandler_timeout=0 {{ args }}
 
 # A broker and consumers on this machine, until Ctrl-C
 up *args: setup
