@@ -42,6 +42,8 @@ class Guard:
         # What was launched and not listed yet, and what we ended: since when.
         self._unseen: dict[str, tuple[float, Machine]] = {}
         self._ended: dict[str, float] = {}
+        # How many machines are being asked for right now.
+        self._asked = 0
 
     async def list(self) -> tuple[Machine, ...] | Fault:
         """List the machines, and those that the provider's own list does not show yet."""
@@ -75,11 +77,18 @@ class Guard:
         allowed, fault = self._allowed(request, known)
         if allowed < 1:
             return Granted(asked=request.count, faults=(fault,) if fault else ())
-        granted = await self._provider.launch(msgspec.structs.replace(request, count=allowed))
+        self._asked += allowed
+        try:
+            granted = await self._provider.launch(msgspec.structs.replace(request, count=allowed))
+        finally:
+            self._asked -= allowed
         now = self._clock()
         for one in granted.machines:
             if one.id not in known:
                 self._unseen.setdefault(one.id, (now, one))
+        if any(one.kind == "unreachable" for one in granted.faults):
+            # It may have been done all the same: look before anything else is launched.
+            self._listed = None
         faults = (*granted.faults, fault) if fault else granted.faults
         return Granted(asked=request.count, machines=granted.machines, faults=faults)
 
@@ -104,7 +113,7 @@ class Guard:
                 "for them by hand, and check that launches are tagged and lists are permitted",
             )
         alive = sum(one.alive for one in known.values() if one.id not in self._ended)
-        room = self._limits.machines - alive - len(self._unseen)
+        room = self._limits.machines - alive - len(self._unseen) - self._asked
         if room < min(request.count, self._limits.per_call):
             return max(0, room), _capped(
                 request, f"the pool may have {self._limits.machines} machines: raise the limit"

@@ -94,7 +94,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shortfall(self) -> Fault | None:
         """The fault that says most about why there are fewer than were asked for."""
-        if len(self.machines) >= self.asked or not self.faults:
+        if len(self.machines) >= max(1, self.asked) or not self.faults:
             return None
         return min(self.faults, key=lambda fault: _WORST_FIRST.index(fault.kind))
 

@@ -1,5 +1,6 @@
 """Belts around a provider: caps, and a list that lags behind."""
 
+import asyncio
 import itertools
 
 import pytest
@@ -61,6 +62,14 @@ async def test_it_ends_there_too_when_the_list_shows_nothing_yet() -> None:
         await launch(guard, 20)
         await guard.list()
         clock.at += 0.1
+    assert len(await alive(guard)) == 50
+
+
+async def test_launches_at_the_same_time_share_the_limit() -> None:
+    guard = Guard(Slow([SimZone(name="a")], now=Clock()), Limits(per_call=20, machines=50))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(launch(guard, 20))
     assert len(await alive(guard)) == 50
 
 
@@ -139,6 +148,15 @@ async def test_a_fault_of_the_cloud_comes_through(fate: Fate) -> None:
     assert granted.machines == ()
     assert granted.shortfall is not None
     assert granted.shortfall.code == fate
+
+
+class Slow(SimCloud):
+    """Lets others have a turn before a launch is done."""
+
+    async def launch(self, request: Request) -> Granted:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return await super().launch(request)
 
 
 class Stubborn(SimCloud):
