@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "drain": Lazy("fleet.cli.drain", "Let go of a node: it hands over what it holds.", "drain"),
     "resume": Lazy("fleet.cli.drain", "Call a node back that was told to drain.", "resume"),
     "drill": Lazy("fleet.cli.drill", "Interrupt a node on purpose, and see what comes of it."),
+    "simulate": Lazy("fleet.cli.simulate", "What spot would cost, recorded or made up."),
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
     "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
