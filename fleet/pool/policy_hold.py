@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from fleet.pool.decision import Decision, Figures, Memory, Reason
 from fleet.pool.knobs import Knobs, Tuning
+from fleet.pool.policy_zones import cool
 from fleet.pool.snapshot import Snapshot
 
 # Two clocks of one cluster differ by that much at times.
@@ -28,11 +29,7 @@ def gap_of(snapshot: Snapshot, memory: Memory, tuning: Tuning) -> Gap:
 
 
 def hold(snapshot: Snapshot, knobs: Knobs, memory: Memory, gap: Gap) -> Decision:
-    """Change nothing until the next snapshot.
-
-    What happened meanwhile is not forgotten by whoever asks again with it; the time is taken over,
-    so that a jump is over with the next snapshot.
-    """
+    """Change nothing until the next snapshot, but remember what happened, and the new time."""
     if gap.is_jump and memory.at is not None:
         text = (
             f"the clock went from {memory.at:.0f} to {snapshot.now:.0f} between two looks: "
@@ -54,9 +51,18 @@ def hold(snapshot: Snapshot, knobs: Knobs, memory: Memory, gap: Gap) -> Decision
         reasons=(reason,),
         at_risk=(),
         figures=Figures(usual_spot=memory.usual_spot or 0.0, fill=memory.fill),
-        memory=_moved(memory, snapshot.now) if gap.is_jump else replace(memory, at=snapshot.now),
+        memory=_remembered(snapshot, knobs, memory, gap),
         carry_out=not snapshot.paused,
     )
+
+
+def _remembered(snapshot: Snapshot, knobs: Knobs, memory: Memory, gap: Gap) -> Memory:
+    if gap.is_jump:
+        memory = _moved(memory, snapshot.now)
+    cooling = cool(memory.cooling, snapshot.happened, now=snapshot.now, tuning=knobs.tuning)
+    # Nothing is known yet of the nodes there are: the next look has to ask them.
+    at = None if memory.at is None else snapshot.now
+    return replace(memory, at=at, cooling=cooling)
 
 
 def _moved(memory: Memory, now: float) -> Memory:

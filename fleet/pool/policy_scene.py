@@ -1,6 +1,6 @@
 """A snapshot, looked at: sums, prices, cooling zones, the demand, and what is usual."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -12,6 +12,10 @@ from fleet.pool.policy_money import Prices, prices
 from fleet.pool.policy_realtime import within
 from fleet.pool.policy_zones import cool
 from fleet.pool.snapshot import BecameReady, Crashed, Snapshot, Zone
+
+# What a start-up takes, if it was measured at all.
+LEAST_STARTUP_S: Final = 1.0
+MOST_STARTUP_S: Final = 86_400.0
 
 
 class Scene(NamedTuple):
@@ -38,9 +42,9 @@ def look(
 ) -> Scene:
     """Add up, check and remember. for_s: seconds since the last snapshot."""
     tuning = knobs.tuning
-    startup_s = snapshot.startup_s
-    if startup_s is None or not is_sane(startup_s):
-        startup_s = tuning.startup_s
+    startup_s = tuning.startup_s
+    if snapshot.startup_s is not None and is_sane(snapshot.startup_s):
+        startup_s = min(max(snapshot.startup_s, LEAST_STARTUP_S), MOST_STARTUP_S)
     item_s = snapshot.item_s if is_sane(snapshot.item_s) else memory.item_s
     ready = sum(zone.spot.ready for zone in zones)
     held = sum(zone.spot.held for zone in zones)

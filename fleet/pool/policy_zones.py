@@ -8,6 +8,7 @@ import msgspec
 from fleet.job import CapacityType
 from fleet.pool.decision import Cooling
 from fleet.pool.knobs import Tuning
+from fleet.pool.policy_batch import is_sane
 from fleet.pool.snapshot import Happening, Launched, LaunchFailed, Reclaimed, Zone
 
 # What concerns an account, and so every zone of it, is kept under this name.
@@ -19,6 +20,8 @@ ABOUT_AS_CHEAP: Final = 1.1
 THROTTLED_S: Final = 60.0
 # A zone that fails again and again is asked less and less often, up to so many times.
 MOST_PATIENCE: Final = 4
+# However wild a zone is, some of an hour there is useful.
+LEAST_USEFUL: Final = 0.1
 # A strike is forgotten when a zone has been without one for so many times its cooling-off.
 FORGET: Final = 3.0
 
@@ -109,8 +112,10 @@ def why_cooling(cooling: Iterable[Cooling], kind: CapacityType, *, now: float) -
 
 def cost(zone: Zone, usd: float, startup_s: float) -> float:
     """Price a zone's useful hour: what it loses to reclaims is paid for, too."""
+    if not is_sane(zone.reclaims_per_h):
+        return usd
     useful = 1 - zone.reclaims_per_h * startup_s / 3600
-    return usd / max(useful, 0.1)
+    return usd / max(useful, LEAST_USEFUL)
 
 
 def place(zones: Sequence[tuple[str, float, int]], nodes: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from fleet.pool.decision import Cooling, Memory
 from fleet.pool.knobs import Knobs
 from fleet.pool.policy import decide
-from fleet.pool.snapshot import BecameReady, Count, Crashed, Load, Work
+from fleet.pool.snapshot import BecameReady, Count, Crashed, Load, Reclaimed, Work
 from tests.scenes import (
     HOUR,
     KNOBS,
@@ -35,6 +35,21 @@ def test_a_provider_that_does_not_answer_is_waited_for() -> None:
     assert not decision.releases
     assert "the provider did not say" in text(decision, "data_missing")
     assert decision.memory.at == NOW
+
+
+def test_what_happens_while_the_provider_is_silent_is_remembered() -> None:
+    taken = (Reclaimed(zone="a", at=NOW, count=2),)
+    blind = decide(snapshot(BUSY, zones=None, happened=taken), KNOBS, remembering())
+    seeing = decide(snapshot(BUSY, now=NOW + 15), KNOBS, blind.memory)
+    assert set(launched(seeing, "spot")) == {"b", "c"}
+
+
+def test_a_manager_that_starts_blind_asks_the_nodes_once_it_sees_them() -> None:
+    blind = decide(snapshot(BUSY, zones=None), KNOBS, Memory())
+    here = zones((2, 2, 2), on_demand=3)
+    seeing = decide(snapshot(BUSY, zones=here, now=NOW + 15), KNOBS, blind.memory)
+    assert seeing.fallback == 3
+    assert not seeing.releases
 
 
 def test_a_queue_that_cannot_be_read_leaves_nodes_as_they_are() -> None:

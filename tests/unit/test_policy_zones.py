@@ -81,7 +81,7 @@ def test_a_zone_without_capacity_is_asked_again_after_a_quarter_of_an_hour() -> 
 
 def test_a_zone_that_refuses_again_and_again_is_asked_less_often() -> None:
     cooling = cool((), [failed("a")], now=NOW, tuning=TUNING)
-    waits = []
+    waits: list[float] = []
     for _ in range(4):
         at = NOW + sum(waits) + cooling[0].for_s
         waits.append(cooling[0].for_s)
@@ -103,7 +103,7 @@ def test_a_zone_that_flaps_is_left_alone_after_each_reclaim() -> None:
         now = NOW + 60 * minute
         if "a" in active(["a", "b", "c"], "spot", cooling, now=now, tuning=TUNING):
             launches += 1
-            happened = [Launched(zone="a", at=now, capacity_type="spot"),
+            happened: list[Happening] = [Launched(zone="a", at=now, capacity_type="spot"),
                         Reclaimed(zone="a", at=now + 60)]  # fmt: skip
             cooling = cool(cooling, happened, now=now + 60, tuning=TUNING)
     assert launches <= 24
