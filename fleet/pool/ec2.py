@@ -5,6 +5,7 @@ whatever became of them: a manager that dies between a launch and its note of it
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, TypeGuard
@@ -28,6 +29,9 @@ from fleet.pool.provider import Fault, Granted, Machine, Request, Terminated
 _CHUNK: Final = 100
 _PAGE: Final = 500
 _GONE: Final = "InvalidInstanceID.NotFound"
+# Filters know wildcards, and `i-*` is the whole pool.
+_INSTANCE_ID: Final = re.compile(r"i-[0-9a-f]{1,17}", re.ASCII)
+_LAUNCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class Ec2:
@@ -57,6 +61,8 @@ class Ec2:
             return _denied(request, fault("NoSubnet", "the pool has none", zone=request.zone))
         if request.count < 1:
             return _denied(request, fault("NoCount", "for no machine at all", zone=request.zone))
+        if not _LAUNCH_ID.fullmatch(request.id):
+            return _denied(request, fault("BadLaunchId", "no id of ours", zone=request.zone))
         async with self._launching:
             # The client token holds for a while, and for the same parameters; tags for ever.
             if (known := await self._launched(request)) is not None:
@@ -124,7 +130,8 @@ class Ec2:
     async def _terminate(self, ids: Sequence[str]) -> Terminated:
         # Asked for by filter, ids that nobody knows are left out; asked for by id, they are an
         # error that stops the others.
-        found = await self._find({}, ids)
+        known = [id_ for id_ in ids if _INSTANCE_ID.fullmatch(id_)]
+        found = await self._find({}, known) if known else ()
         if isinstance(found, Fault):
             return Terminated(faults=(found,))
         doomed = [one.id for one in found if one.state.name != "terminated"]

@@ -226,14 +226,16 @@ def machine(one: Instance) -> Machine:
         state=state,
         started_at=one.launch_time.timestamp(),
         launch=tags.get(LAUNCH_TAG, ""),
-        end=_end(one.state_reason.code) if state == "ended" else None,
+        end=_end(state, one.state_reason.code),
         ended_at=_since(one.state_transition_reason) if state == "ended" else None,
     )
 
 
-def _end(code: str) -> MachineEnd:
-    if code in _RECLAIMED:
+def _end(state: MachineState, code: str) -> MachineEnd | None:
+    if code in _RECLAIMED and state in {"stopping", "ended"}:
         return "reclaimed"
+    if state != "ended":
+        return None
     return "terminated" if code in _BY_HAND or not code else "failed"
 
 

@@ -14,6 +14,8 @@ from fleet.pool.provider import Fault, FaultKind, Granted, Machine, MachineEnd, 
 INSTANCE_TYPE: Final = "process"
 # How long one that ended is still listed, as clouds do.
 LISTED_S: Final = 3600.0
+# As AWS gives.
+NOTICE_S: Final = 120.0
 
 
 class Processes(Protocol):
@@ -31,6 +33,10 @@ class Processes(Protocol):
         """Tell one that it is about to vanish."""
         ...
 
+    def kill(self, name: str) -> None:
+        """Let one vanish."""
+        ...
+
     def running(self) -> Sequence[LocalNode]:
         """List those that are alive."""
         ...
@@ -40,6 +46,7 @@ class Local:
     """A provider of processes. Nothing outlives this process, so nothing can leak.
 
     zones: the names of the zones that there are. per_zone: spot processes that one has to sell.
+    notice_s: how long one that was told to go may take, then it is killed, as clouds do.
     """
 
     def __init__(
@@ -48,13 +55,16 @@ class Local:
         zones: Collection[str],
         *,
         per_zone: int = 8,
+        notice_s: float = NOTICE_S,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._processes = processes
         self._open = dict.fromkeys(zones, True)
         self._per_zone = per_zone
+        self._notice_s = notice_s
         self._now = now
         self._machines: dict[str, Machine] = {}
+        self._told: dict[str, float] = {}
         self._launching = asyncio.Lock()
 
     async def list(self) -> tuple[Machine, ...] | Fault:
@@ -67,8 +77,11 @@ class Local:
                 self._machines[id_] = msgspec.structs.replace(
                     one, state="ended", end=one.end or _end(code), ended_at=now
                 )
+                self._told.pop(id_, None)
             elif one.ended_at is not None and now - one.ended_at > LISTED_S:
                 del self._machines[id_]
+            elif id_ in running and now - self._told.get(id_, now) >= self._notice_s:
+                self._processes.kill(id_)
         return tuple(self._machines.values())
 
     async def launch(self, request: Request) -> Granted:
@@ -144,6 +157,7 @@ class Local:
     def _leave(self, id_: str, end: MachineEnd) -> Machine:
         leaving = msgspec.structs.replace(self._machines[id_], state="stopping", end=end)
         self._machines[id_] = leaving
+        self._told[id_] = self._now()
         self._processes.notice(id_)
         return leaving
 

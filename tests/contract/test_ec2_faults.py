@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from botocore.stub import ANY, Stubber
 
@@ -231,6 +232,13 @@ async def test_one_that_is_gone_does_not_save_the_others(stubbed: Stubbed) -> No
             )
     done = await stubbed.provider.terminate(["i-3", "i-2", "i-1"])
     assert (set(done.ids), done.faults) == ({"i-1", "i-2", "i-3"}, ())
+
+
+async def test_wildcards_are_not_even_asked_about(stubbed: Stubbed) -> None:
+    assert (await stubbed.provider.terminate(["i-*", "*", "i-?", "", "i-1*"])).faults == ()
+    for id_ in ("*", "l?", ""):
+        granted = await stubbed.provider.launch(msgspec.structs.replace(request(), id=id_))
+        assert shortfall(granted).kind == "refused"
 
 
 async def test_what_could_not_be_terminated_is_said(stubbed: Stubbed) -> None:

@@ -123,6 +123,12 @@ def test_an_instance_that_ended_says_why_and_when(code: str, end: str) -> None:
     assert read.ended_at == datetime(2026, 11, 25, 22, 3, 58, tzinfo=UTC).timestamp()
 
 
+def test_a_reclaim_is_known_before_the_instance_is_gone() -> None:
+    reason = {"Code": "Server.SpotInstanceTermination"}
+    leaving = machine(instance(State={"Name": "shutting-down"}, StateReason=reason))
+    assert (leaving.state, leaving.end, leaving.ended_at) == ("stopping", "reclaimed", None)
+
+
 @pytest.mark.parametrize("text", ["", "User initiated", "(2026-99-25 22:03:58 GMT)", "(now GMT)"])
 def test_an_end_without_a_time_has_none(text: str) -> None:
     read = machine(instance(State={"Name": "terminated"}, StateTransitionReason=text))
