@@ -18,6 +18,7 @@ BENCHMARKS = (
     "realtime_pause",
     "checkpoint_cost",
     "batch_throughput",
+    "manager_tick",
 )
 
 
