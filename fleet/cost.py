@@ -30,7 +30,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a report. usd: with its part of what nobody's work can be charged for.
 
     direct_usd: useful time alone. usd_per_million: output tokens; None without any. on_demand_usd:
-    what the same work would have cost on on-demand, None where that price is not known.
+    what the same work would have cost on on-demand, None where that price is not known. saved_usd:
+    how much more that is; negative when it is less.
     """
 
     name: str
@@ -41,11 +42,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     usd_per_million: float | None = None
     on_demand_usd: float | None = None
-
-    @property
-    def saved_usd(self) -> float | None:
-        """How much less than on on-demand; negative when it was more."""
-        return None if self.on_demand_usd is None else self.on_demand_usd - self.usd
+    saved_usd: float | None = None
 
 
 class Fallback(msgspec.Struct, frozen=True):
@@ -81,7 +78,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     fallback: Fallback
     interruptions: tuple[Interruption, ...]
     interruptions_usd: float
-    by: By
+    by: By | Literal["job"]
     rows: tuple[Row, ...]
 
 
@@ -194,22 +191,38 @@ def _rows(
     rows = []
     for name in groups.keys() | done.keys():
         own, used = groups.get(name, []), done.get(name, [])
-        usd, tokens = math.fsum(p.usd for p in own), sum(r.completion_tokens for r in used)
         rows.append(
-            Row(
-                name=name,
+            row(
+                name,
                 hours=_hours(own),
-                usd=usd,
+                usd=math.fsum(p.usd for p in own),
                 direct_usd=math.fsum(p.usd for p in own if p.part == "useful"),
                 items=sum(r.items for r in used),
-                output_tokens=tokens,
-                usd_per_million=_per_million(usd, tokens),
+                output_tokens=sum(r.completion_tokens for r in used),
                 on_demand_usd=math.fsum(p.on_demand_usd for p in own) if comparable else None,
             )
         )
     if by == "day":
-        return sorted(rows, key=lambda row: row.name)
-    return sorted(rows, key=lambda row: (-row.usd, -row.hours, row.name))
+        return sorted(rows, key=lambda one: one.name)
+    return sorted(rows, key=lambda one: (-one.usd, -one.hours, one.name))
+
+
+def row(
+    name: str, *, hours: float, usd: float, direct_usd: float, items: int, output_tokens: int,
+    on_demand_usd: float | None,
+) -> Row:  # fmt: skip
+    """Make a row of its sums."""
+    return Row(
+        name=name,
+        hours=hours,
+        usd=usd,
+        direct_usd=direct_usd,
+        items=items,
+        output_tokens=output_tokens,
+        usd_per_million=_per_million(usd, output_tokens),
+        on_demand_usd=on_demand_usd,
+        saved_usd=None if on_demand_usd is None else on_demand_usd - usd,
+    )
 
 
 def _charged(pieces: Sequence[Piece]) -> Iterator[Piece]:

@@ -42,6 +42,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "drill": Lazy("fleet.cli.drill", "Interrupt a node on purpose, and see what comes of it."),
     "simulate": Lazy("fleet.cli.simulate", "What spot would cost, recorded or made up."),
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
+    "cost": Lazy("fleet.cli.cost", "What it cost: useful work, waste, and what was saved."),
     "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
     "doctor": Lazy("fleet.cli.doctor", "Check broker, configuration and clock."),
