@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from fleet.job import CapacityType
+from fleet.pool.market import SpotHistory, SpotPrice
 from fleet.pool.provider import (
     Fault,
     FaultKind,
@@ -25,11 +26,16 @@ Fate = FaultKind | Literal["unheard"]
 
 
 class SimZone(msgspec.Struct, frozen=True, kw_only=True):
-    """What a zone has to sell. spot, on_demand: machines at most; None for any number."""
+    """What a zone has to sell. spot, on_demand: machines at most; None for any number.
+
+    spot_usd, on_demand_usd: what one costs an hour.
+    """
 
     name: str
     spot: int | None = None
     on_demand: int | None = None
+    spot_usd: float = 1.0
+    on_demand_usd: float = 2.5
 
 
 class SimCloud:
@@ -52,6 +58,7 @@ class SimCloud:
         instance_type: str = "sim.gpu",
     ) -> None:
         self._zones = {zone.name: zone for zone in zones}
+        self._offers = [(now(), zone) for zone in zones]
         self._now = now
         self._pool = pool
         self._start_s = start_s
@@ -97,9 +104,31 @@ class SimCloud:
         """Let a zone have more or less to sell; spot beyond it gets notice, the youngest first."""
         self._settle()
         self._zones[zone.name] = zone
+        self._offers.append((self._now(), zone))
         held = self._held(zone.name, "spot")
         beyond = [] if zone.spot is None else held[zone.spot :]
         return [self.reclaim(one.id) for one in reversed(beyond)]
+
+    async def history(
+        self, instance_types: Collection[str], zones: Collection[str] = ()
+    ) -> SpotHistory | Fault:
+        """Return all prices that there ever were, as a market does."""
+        fate = self._fate("history")
+        if fate is not None:
+            return _fault(fate)
+        return SpotHistory(
+            prices=tuple(
+                SpotPrice(zone=zone.name, instance_type=type_, usd_per_hour=zone.spot_usd, at=at)
+                for at, zone in self._offers
+                for type_ in instance_types
+                if not zones or zone.name in zones
+            )
+        )
+
+    def bill_usd(self) -> float:
+        """Return what all machines have cost by now, each second at the price of its time."""
+        self._settle()
+        return sum(map(self._cost_usd, self._machines.values()))
 
     def reclaim(self, id_: str) -> Machine:
         """Give one machine notice: it ends behind `notice_s`."""
@@ -146,6 +175,17 @@ class SimCloud:
         )
         self._machines[id_] = machine
         return machine
+
+    def _cost_usd(self, one: Machine) -> float:
+        offers = [(at, zone) for at, zone in self._offers if zone.name == one.zone]
+        ends = [at for at, _ in offers[1:]] + [self._now()]
+        until = self._now() if one.ended_at is None else min(one.ended_at, self._now())
+        return sum(
+            max(0.0, min(end, until) - max(at, one.started_at))
+            / 3600
+            * (zone.spot_usd if one.capacity_type == "spot" else zone.on_demand_usd)
+            for (at, zone), end in zip(offers, ends, strict=True)
+        )
 
     def _held(self, zone: str, capacity_type: CapacityType) -> Sequence[Machine]:
         return [

@@ -9,33 +9,15 @@ from typing import Final
 import msgspec
 
 from fleet.pool.ec2_api import Ec2Api
+from fleet.pool.market import SpotHistory, SpotPrice
 from fleet.pool.provider import Fault
+
+__all__ = ["MOST_USD", "SpotHistory", "SpotMarket", "SpotPrice"]
 
 LINUX: Final = "Linux/UNIX"
 _PAGE: Final = 1000
 # Some feeds say 700 for "not known", and nothing that one rents costs so much.
 MOST_USD: Final = 500.0
-
-
-class SpotPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """One price of the market's. at: when it came into force, seconds since the epoch."""
-
-    zone: str
-    instance_type: str
-    usd_per_hour: float
-    at: float
-
-
-class SpotHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """Prices in the order of their times. dropped: how many were no prices."""
-
-    prices: tuple[SpotPrice, ...] = ()
-    dropped: int = 0
-
-    def current(self) -> tuple[SpotPrice, ...]:
-        """Return the last price of each type and zone."""
-        last = {(one.instance_type, one.zone): one for one in self.prices}
-        return tuple(last[key] for key in sorted(last))
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

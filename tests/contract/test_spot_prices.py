@@ -7,8 +7,9 @@ import pytest
 from botocore.stub import Stubber
 
 from fleet.pool.ec2_api import TRIES, Ec2Api, Place
+from fleet.pool.market import SpotHistory
 from fleet.pool.provider import Fault
-from fleet.pool.spot_prices import SpotHistory, SpotMarket
+from fleet.pool.spot_prices import SpotMarket
 from fleet.prices import PriceBook, PriceFile
 from tests.contract.worlds import TYPES
 from tests.moto import REGION, Moto, ec2_client

@@ -3,6 +3,7 @@
 import pytest
 
 from fleet.job import CapacityType
+from fleet.pool.market import SpotHistory
 from fleet.pool.provider import Fault, Granted, Machine, MachineState, Request
 from fleet.pool.simcloud import Fate, SimCloud, SimZone
 
@@ -108,3 +109,38 @@ async def test_an_answer_that_is_lost_does_not_undo_what_was_done() -> None:
     done = await world.cloud.terminate([one.id for one in listed])
     assert done.ids == ()
     assert await world.states() == ["ended", "ended"]
+
+
+async def test_the_bill_counts_every_second_at_the_price_of_its_time() -> None:
+    world = World()
+    await world.launch(2)
+    await world.launch(1, "b", "on-demand")
+    world.at = 3600.0
+    assert world.cloud.bill_usd() == pytest.approx(2 * 1.0 + 2.5)
+    world.cloud.offer(SimZone(name="a", spot=3, spot_usd=0.5))
+    world.at = 7200.0
+    assert world.cloud.bill_usd() == pytest.approx(2 * 1.0 + 2 * 0.5 + 2 * 2.5)
+    await world.cloud.terminate([one.id for one in await world.machines()])
+    world.at = 99_999.0
+    assert world.cloud.bill_usd() == pytest.approx(2 * 1.0 + 2 * 0.5 + 2 * 2.5)
+
+
+async def test_the_time_of_a_notice_is_paid_and_not_more() -> None:
+    world = World()
+    granted = await world.launch(1)
+    world.at = 3480.0
+    world.cloud.reclaim(granted.machines[0].id)
+    world.at = 99_999.0
+    assert world.cloud.bill_usd() == pytest.approx(1.0)
+
+
+async def test_the_market_tells_its_prices_as_long_as_it_answers() -> None:
+    world = World()
+    world.at = 60.0
+    world.cloud.offer(SimZone(name="a", spot_usd=0.4))
+    heard = await world.cloud.history(["t"], ["a"])
+    assert isinstance(heard, SpotHistory)
+    assert [(one.at, one.usd_per_hour) for one in heard.prices] == [(0.0, 1.0), (60.0, 0.4)]
+    assert [one.usd_per_hour for one in heard.current()] == [0.4]
+    world.cloud.fates = ["throttled"]
+    assert isinstance(await world.cloud.history(["t"]), Fault)
