@@ -2,6 +2,9 @@
 
 import math
 import random
+import runpy
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -17,6 +20,8 @@ from fleet.economics import (
 from fleet.ledger import ledger
 from fleet.lives import lives
 from tests.books import ON_DEMAND, SPOT, on_demand, priced, seed_fleet
+
+PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
 
 
 def saved(reclaims_per_h: float, fallback: float = 0.0) -> float:
@@ -117,3 +122,25 @@ def test_the_formula_agrees_with_lives_that_are_played(seeded: random.Random) ->
         useful_h += (life_h - waste_h) * (1 - c.stall_h / c.checkpoint_h)
         paid_h += life_h + c.startup_h
     assert useful_h / paid_h == pytest.approx(c.efficiency, abs=0.01)
+
+
+def test_a_faster_start_is_worth_what_the_documentation_says() -> None:
+    def saved_at(rate: float, startup_min: float) -> float:
+        conditions = Conditions(
+            reclaims_per_h=rate, startup_h=startup_min / 60, checkpoint_h=30 / 3600,
+            stall_h=0.05 / 3600,
+        )  # fmt: skip
+        paid = usd_per_useful_hour(
+            spot_usd_h=SPOT, spot_efficiency=conditions.efficiency, on_demand_usd_h=ON_DEMAND
+        )
+        return saved_share(paid, on_demand_usd_h=ON_DEMAND)
+
+    gains = [f"{100 * (saved_at(rate, 3) - saved_at(rate, 10)):.1f}" for rate in (0.05, 1)]
+    assert gains == ["0.2", "4.7"]
+
+
+def test_the_picture_is_what_its_script_draws() -> None:
+    script = runpy.run_path(str(PICTURES / "saving.py"))
+    drawn = (PICTURES / "saving.svg").read_text(encoding="utf-8")
+    assert drawn == script["drawing"](), "run `python docs/pictures/saving.py`"
+    assert script["saved"](0.05, 0.1) == pytest.approx(saved(0.05, 0.1))
