@@ -7,6 +7,8 @@ import msgspec
 
 from fleet.job import CapacityType, Tier
 
+PoolAction: TypeAlias = Literal["launched", "refused", "drained", "ended", "reaped", "unheard"]
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """The base of all events. at: seconds since the epoch. No prompt and no output in any."""
@@ -29,6 +31,13 @@ class Billed(Event, frozen=True, kw_only=True):
     instance_type: str = ""
     since: float | None = None
     price_usd_per_hour: float | None = None
+
+
+class NodeLaunched(Billed, frozen=True, kw_only=True, tag="node_launched"):
+    """A provider granted a machine: it costs money, whether or not its consumer says a word.
+
+    node: as its consumer will call itself, alone or with `-` and more behind it.
+    """
 
 
 class NodeStarted(Billed, frozen=True, kw_only=True, tag="node_started"):
@@ -179,8 +188,40 @@ class UsageRecorded(Event, frozen=True, kw_only=True, tag="usage_recorded"):
     engine_s: float = 0.0
 
 
+class PoolDecided(Event, frozen=True, kw_only=True, tag="pool_decided"):
+    """The pool manager decided otherwise than before. node: the manager.
+
+    spot, fallback, realtime: nodes that are wanted. batch_fallback: whether on-demand nodes may
+    take batch jobs. reasons: in words and numbers. at_risk: batches whose deadline will not be met.
+    """
+
+    model: str
+    spot: int
+    fallback: int
+    realtime: int
+    batch_fallback: bool
+    reasons: tuple[str, ...]
+    at_risk: tuple[str, ...] = ()
+
+
+class PoolActed(Event, frozen=True, kw_only=True, tag="pool_acted"):
+    """The pool manager did something to machines, or could not. node: the manager.
+
+    refused, unheard: nothing came of it. reaped: ended, for nobody had heard of them for too long.
+    machines: their ids; nothing for a refusal. why: in words and numbers.
+    """
+
+    model: str
+    action: PoolAction
+    capacity_type: CapacityType | None
+    zone: str
+    machines: tuple[str, ...]
+    why: str
+
+
 AnyEvent: TypeAlias = (
-    NodeStarted
+    NodeLaunched
+    | NodeStarted
     | NodeMetered
     | NodeReady
     | NodeDraining
@@ -195,5 +236,7 @@ AnyEvent: TypeAlias = (
     | JobLost
     | JobDead
     | UsageRecorded
+    | PoolDecided
+    | PoolActed
 )
 Emit: TypeAlias = Callable[[AnyEvent], None]

@@ -58,9 +58,13 @@ class EventLog:
         else:
             self._unwritten += 1
 
-    async def read(self, after: int = 0) -> AsyncIterator[Recorded]:
-        """Yield what is stored behind sequence `after`, then end; unknown kinds are left out."""
-        async for stored in messages(self._connection, EVENTS, "events.>", after=after):
+    async def read(self, after: int = 0, since: float | None = None) -> AsyncIterator[Recorded]:
+        """Yield what is stored behind sequence `after`, then end; unknown kinds are left out.
+
+        since: begin with what was stored then, in seconds since the epoch, where `after` is 0.
+        """
+        read = messages(self._connection, EVENTS, "events.>", after=after, since=since)
+        async for stored in read:
             try:
                 event = _decoder.decode(stored.payload)
             except (msgspec.MsgspecError, ValueError, RecursionError):

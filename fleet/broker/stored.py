@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -77,28 +77,47 @@ async def last_messages(
 
 
 async def messages(
-    connection: Connection, stream: str, subject: str, *, after: int = 0
+    connection: Connection, stream: str, subject: str, *, after: int = 0, since: float | None = None
 ) -> AsyncIterator[Stored]:
     """Yield what is stored on `subject` (wildcards allowed) behind sequence `after`, then end.
 
-    Raises BrokerRefused, and BrokerUnreachable when a page does not arrive whole.
+    since: only what was stored from then on, in seconds since the epoch; `after` is 0 then. Raises
+    BrokerRefused, and BrokerUnreachable when a page does not arrive whole.
     """
     more = True
     while more:
-        query = {"seq": after + 1, "next_by_subj": subject}
+        query: dict[str, Any] = {"seq": after + 1, "next_by_subj": subject}
+        if since is not None and not after:
+            start = datetime.fromtimestamp(since, UTC).isoformat()
+            query = {"start_time": start, "next_by_subj": subject}
         page, more = await _page(connection, stream, query)
         for message in page:
             yield message
             after = message.sequence
 
 
+async def messages_behind(connection: Connection, stream: str, subject: str, sequence: int) -> int:
+    """Count what is stored on `subject` behind a sequence; one message is read for it at most."""
+    query = {"seq": sequence + 1, "next_by_subj": subject, "batch": 1}
+    page, left = await _read(connection, stream, query)
+    return len(page) + left
+
+
 async def _page(
     connection: Connection, stream: str, query: dict[str, Any]
 ) -> tuple[list[Stored], bool]:
     """Read one page of what the query finds; the flag says whether more is stored behind it."""
+    page, left = await _read(connection, stream, {"batch": PAGE_MESSAGES, **query})
+    return page, left > 0
+
+
+async def _read(
+    connection: Connection, stream: str, query: dict[str, Any]
+) -> tuple[list[Stored], int]:
+    """Read a page, and how many messages are stored behind it."""
     arrived: asyncio.Queue[Message] = asyncio.Queue()
     inbox = connection.new_inbox()
-    query |= {"batch": PAGE_MESSAGES, "max_bytes": PAGE_BYTES}
+    query |= {"max_bytes": PAGE_BYTES}
     page: list[Stored] = []
     subscription = await connection.subscribe(inbox, arrived.put_nowait)
     try:
@@ -111,11 +130,11 @@ async def _page(
     finally:
         await subscription.unsubscribe()
     if reply.status == _NOT_FOUND:
-        return page, False
+        return page, 0
     if reply.status != _END_OF_PAGE:
         raise _refused(stream, reply)
     _check_gap(reply, page, stream)
-    return page, int(reply.headers["Nats-Num-Pending"]) > 0
+    return page, int(reply.headers["Nats-Num-Pending"])
 
 
 async def _next(arrived: asyncio.Queue[Message], stream: str) -> Message:

@@ -1,0 +1,31 @@
+"""How much waits in the queues of one model: counted by the server, nobody's job is read."""
+
+from typing import Any
+
+import msgspec
+
+from fleet.broker.connection import Connection
+from fleet.broker.stored import messages_behind
+from fleet.job import Tier
+from fleet.subjects import job_stream
+
+
+async def backlog(connection: Connection, tier: Tier, model: str) -> dict[str, int]:
+    """Count a tier's unfinished jobs by tenant, those in hand included.
+
+    One request, whatever the number of jobs. Raises BrokerRefused, BrokerUnreachable.
+    """
+    query = {"subjects_filter": f"jobs.{tier}.{model}.*"}
+    info: Any = await connection.api(f"STREAM.INFO.{job_stream(tier)}", query)
+    found = msgspec.convert(info["state"].get("subjects") or {}, dict[str, int])
+    counts: dict[str, int] = {}
+    for subject, jobs in found.items():
+        tenant = subject.rpartition(".")[2]
+        counts[tenant] = counts.get(tenant, 0) + jobs
+    return counts
+
+
+async def behind(connection: Connection, tier: Tier, model: str, sequence: int) -> int:
+    """Count the jobs of a tier and model that came behind a place of the stream."""
+    stream = job_stream(tier)
+    return await messages_behind(connection, stream, f"jobs.{tier}.{model}.*", sequence)
