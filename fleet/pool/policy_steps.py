@@ -44,8 +44,7 @@ def steps(scene: Scene, wanted: Targets, knobs: Knobs) -> Steps:
     """Plan the launches, on-demand first, and what is given back."""
     allowed, reasons = _allowed(scene, knobs)
     on_demand = max(0, wanted.on_demand - scene.held_on_demand)
-    dear = sum(zone.spot.held for zone in scene.zones if zone.name in scene.seen.dear)
-    spot = max(0, wanted.spot - (scene.held_spot - dear))
+    spot = max(0, wanted.spot - scene.held_spot + _to_replace(scene, knobs))
     for_live = _launch(scene, "on-demand", min(on_demand, allowed), wanted, knobs)
     left = allowed - for_live.nodes
     for_batches = _launch(scene, "spot", min(spot, left), wanted, knobs)
@@ -61,6 +60,13 @@ def steps(scene: Scene, wanted: Targets, knobs: Knobs) -> Steps:
         on_demand=will_be if for_live.refused else max(wanted.on_demand, will_be),
         refused=for_live.refused,
     )
+
+
+def _to_replace(scene: Scene, knobs: Knobs) -> int:
+    """Count the spot that costs too much to stay, and whose successors may be paid beside it."""
+    if knobs.budget_usd_per_h is not None or scene.snapshot.work is None:
+        return 0
+    return sum(zone.spot.held for zone in scene.zones if zone.name in scene.seen.dear)
 
 
 def _allowed(scene: Scene, knobs: Knobs) -> tuple[int, list[Reason]]:
@@ -88,8 +94,9 @@ def _launch(
     names = [zone.name for zone in sold]
     asked = active(names, kind, scene.cooling, now=scene.now, tuning=knobs.tuning)
     if not asked:
-        code, text = _why_none(scene, kind, count, bool(names))
-        return _Launching([], [Reason(code=code, text=text)], code)
+        code, text = _why_none(scene, kind, count)
+        is_told = bool(scene.zones) and not names
+        return _Launching([], [] if is_told else [Reason(code=code, text=text)], code)
     options = [(z.name, _cost(scene, z, kind), _count(z, kind).held)
                for z in sold if z.name in asked]  # fmt: skip
     chosen = Counter(place(options, count))
@@ -113,11 +120,9 @@ def _sold(scene: Scene, kind: CapacityType) -> Sequence[Zone]:
     return priced or scene.zones
 
 
-def _why_none(scene: Scene, kind: CapacityType, count: int, is_sold: bool) -> tuple[Code, str]:
-    missing = f"{nodes(count, kind)} cannot be had now"
-    if not is_sold:
-        return "no_spot" if kind == "spot" else "out_of_stock", f"{missing}: no zone qualifies"
-    words = f"{missing}, cooling off: {why_cooling(scene.cooling, kind, now=scene.now)}"
+def _why_none(scene: Scene, kind: CapacityType, count: int) -> tuple[Code, str]:
+    who = why_cooling(scene.cooling, kind, now=scene.now)
+    words = f"{nodes(count, kind)} cannot be had now, cooling off: {who}"
     for one in scene.cooling:
         if one.zone == EVERYWHERE and one.capacity_type == kind:
             return "throttled" if one.why == "throttled" else "quota", words
