@@ -89,10 +89,10 @@ def victims(
         and one.alive
     ]
     chosen = sorted(here, key=lambda one: _hold(one, found.get(one.id)))[: max(0, count)]
-    ready = [one for one in chosen if _phase(one, found.get(one.id)) == "ready"]
+    ready = {one.id for one in chosen if _phase(one, found.get(one.id)) == "ready"}
     return Victims(
-        end=tuple(one.id for one in chosen if one not in ready),
-        drain=tuple(found[one.id].node for one in ready),
+        end=tuple(one.id for one in chosen if one.id not in ready),
+        drain=tuple(found[one.id].node for one in chosen if one.id in ready),
     )
 
 

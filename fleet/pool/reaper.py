@@ -57,22 +57,20 @@ class Reaper:
         if heard is None:
             return ()
         step = min(since, self._patience.step_s)
-        self._heard |= alive.keys() & set(heard)
+        now_heard = alive.keys() & heard
+        self._heard |= now_heard
         self._silent = {
-            id_: 0.0 if id_ in heard else self._silent.get(id_, 0.0) + step for id_ in alive
+            id_: 0.0 if id_ in now_heard else self._silent.get(id_, 0.0) + step for id_ in alive
         }
+        # When all fall silent, that is hardly the machines.
+        all_silent = len(self._heard) > 1 and all(self._silent[one] > 0 for one in self._heard)
+        start_s, silent_s = self._patience.start_s, self._patience.silent_s
         lost = [
             Leak(id=id_, text=self._words(alive[id_]))
             for id_, silent in self._silent.items()
-            if silent > self._most_s(id_)
+            if silent > (silent_s if id_ in self._heard and not all_silent else start_s)
         ]
         return tuple(lost[: self._patience.most])
-
-    def _most_s(self, id_: str) -> float:
-        """Be patient with beginners, and when all fall silent: that is hardly the machines."""
-        all_silent = len(self._heard) > 1 and all(self._silent[one] > 0 for one in self._heard)
-        is_new = id_ not in self._heard
-        return self._patience.start_s if is_new or all_silent else self._patience.silent_s
 
     def _words(self, one: Machine) -> str:
         what = "has been silent" if one.id in self._heard else "has never been heard of,"
