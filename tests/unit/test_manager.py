@@ -1,15 +1,11 @@
 """The manager at a simulated cloud, by a clock of the test's own."""
 
-import asyncio
-
 import msgspec
-import pytest
 
 from fleet.events import NodeGone
 from fleet.pool.decision import Decision
-from fleet.pool.knobs import Knobs, Tuning
+from fleet.pool.knobs import Knobs
 from fleet.pool.simcloud import SimZone
-from fleet.pool.snapshot import Load, Price
 from tests.pools import EPOCH, HOUR, ZONES, Run, World, batch
 
 
@@ -95,17 +91,6 @@ async def test_a_busy_node_keeps_its_machine_until_it_has_handed_over() -> None:
     assert await world.counts() == (0, 0)
 
 
-async def test_a_node_that_drains_for_ever_loses_its_machine_all_the_same() -> None:
-    world = World()
-    run = Run(world)
-    world.work = (batch(node_h=40, due_in_h=24),)
-    await run.ticks(300)
-    world.busy = {one.id for one in await world.machines()}
-    world.work = ()
-    await run.ticks(1000)
-    assert await world.counts() == (0, 0)
-
-
 async def test_the_next_manager_ends_what_the_one_before_has_drained() -> None:
     world = World()
     run = Run(world)
@@ -135,141 +120,6 @@ async def test_a_manager_that_stands_by_does_nothing() -> None:
     assert world.keys.told is None
 
 
-async def test_whoever_loses_the_lease_between_two_steps_takes_no_further_one() -> None:
-    world = World()
-    run = Run(world)
-    world.work = (batch(node_h=100, due_in_h=24),)
-    # It leads while it looks, and when it begins to act, and for the first of three launches.
-    run.lease.leads_for = 3
-    await run.manager.tick()
-    assert len(world.acted("launched")) == 1
-
-
-async def test_a_manager_that_died_behind_a_launch_leaks_nothing() -> None:
-    world = World()
-    run = Run(world)
-    world.cloud.dies = True
-    world.work = (batch(node_h=40, due_in_h=24),)
-    with pytest.raises(asyncio.CancelledError):
-        await run.manager.tick()
-    world.cloud.dies = False
-    orphans = {one.id for one in await world.machines()}
-    assert orphans
-    assert not world.acted("launched")
-    # The next one counts them: together there are as many as it wants.
-    other = Run(world)
-    decision = await other.ticks(200)
-    spot, _ = await world.counts()
-    assert spot == decision.spot
-    # One of them never says a word, and is ended for it.
-    mute = min(orphans)
-    world.mute = {mute}
-    world.clock.at = EPOCH + 200
-    again = Run(world)
-    await again.ticks(2000)
-    assert mute not in {one.id for one in await world.machines()}
-    assert mute in {id_ for one in world.acted("reaped") for id_ in one.machines}
-
-
-async def test_a_launch_whose_answer_was_lost_is_not_done_twice() -> None:
-    world = World()
-    run = Run(world)
-    world.work = (batch(node_h=40, due_in_h=24),)
-    world.cloud.launch_fates = ("unheard",) * 3
-    decision = await run.ticks(300)
-    assert (await world.counts())[0] == decision.spot
-
-
-async def test_with_an_api_that_is_down_nothing_changes_and_it_is_said() -> None:
-    world = World()
-    run = Run(world)
-    world.work = (batch(node_h=40, due_in_h=24),)
-    await run.ticks(300)
-    before = await world.machines()
-    world.cloud.fates = ["unreachable"]
-    decision = await run.tick()
-    assert "data_missing" in codes(decision)
-    assert await world.machines() == before
-    assert world.keys.told is not None
-    assert world.keys.told.troubles
-
-
-async def test_an_api_that_asks_for_patience_is_given_some() -> None:
-    world = World()
-    run = Run(world)
-    world.work = (batch(node_h=40, due_in_h=24),)
-    world.cloud.launch_fates = ("throttled",) * 3
-    await run.tick()
-    assert len(world.acted("refused")) == 3
-    asked = world.cloud.calls.count("launch")
-    assert "throttled" in codes(await run.ticks(30))
-    assert world.cloud.calls.count("launch") == asked
-    await run.ticks(60)
-    assert (await world.counts())[0] == 5
-
-
-@pytest.mark.parametrize("unknown", ["hearts", "work", "prices", "load"])
-async def test_what_cannot_be_read_ends_no_node(unknown: str) -> None:
-    world = World()
-    run = Run(world, Knobs(most_spot=6, most_on_demand=4, baseline=2))
-    world.work, world.load = (batch(node_h=40, due_in_h=24),), Load(busy=2.5)
-    await run.ticks(300)
-    before = await world.counts()
-    match unknown:
-        case "hearts":
-            world.hearts_heard = False
-        case "work":
-            world.work = None
-        case "prices":
-            world.prices = {name: Price() for name in ZONES}
-        case _:
-            world.load = None
-    await run.ticks(300)
-    assert await world.counts() == before
-
-
-async def test_a_clock_that_jumps_launches_and_ends_nothing_at_first() -> None:
-    world = World()
-    run = Run(world)
-    world.work = (batch(node_h=40, due_in_h=24),)
-    await run.ticks(300)
-    before = {one.id for one in await world.machines()}
-    world.clock.at += 12 * HOUR
-    assert "clock_jump" in codes(await run.tick())
-    assert {one.id for one in await world.machines()} == before
-
-
-async def test_nothing_is_launched_for_a_deadline_that_has_passed() -> None:
-    world = World(spot=0)
-    run = Run(world)
-    world.work = (batch(node_h=4, due_in_h=-1),)
-    decision = await run.ticks(60)
-    assert "late" in codes(decision)
-    assert (await world.counts())[1] == 0
-
-
-async def test_when_no_zone_has_any_machine_it_is_said_and_asked_for_again() -> None:
-    world = World(spot=0, on_demand=0)
-    run = Run(world)
-    world.work = (batch(node_h=4, due_in_h=1.8),)
-    decision = await run.ticks(120)
-    assert {"no_spot", "out_of_stock"} <= codes(decision)
-    assert [one.batch for one in decision.at_risk] == ["acme.b"]
-    world.cloud.offer(SimZone(name="b"))
-    await run.ticks(900)
-    assert await world.counts() != (0, 0)
-
-
-async def test_a_tick_launches_no_more_than_its_cap() -> None:
-    world = World()
-    run = Run(world, Knobs(most_spot=50, most_on_demand=500, tuning=Tuning(launches_per_tick=4)))
-    world.work = (batch(node_h=800, due_in_h=24),)
-    await run.tick()
-    assert await world.counts() == (4, 0)
-    await run.tick()
-    assert await world.counts() == (8, 0)
-
-
 async def test_while_it_is_paused_it_says_what_it_would_do_and_does_nothing() -> None:
     world = World()
     run = Run(world)
@@ -282,17 +132,6 @@ async def test_while_it_is_paused_it_says_what_it_would_do_and_does_nothing() ->
     world.keys.is_paused = False
     await run.tick()
     assert await world.counts() != (0, 0)
-
-
-async def test_a_pause_that_cannot_be_read_stays() -> None:
-    world = World()
-    run = Run(world)
-    world.keys.is_paused = True
-    world.work = (batch(node_h=40, due_in_h=24),)
-    await run.tick()
-    world.keys.is_paused, world.keys.down = False, True
-    await run.tick()
-    assert await world.counts() == (0, 0)
 
 
 async def test_knobs_that_an_operator_sets_count_with_the_next_look() -> None:
