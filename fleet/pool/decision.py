@@ -15,7 +15,6 @@ Code: TypeAlias = Literal[
     "last_call",  # a deadline is so close that only what is ready counts
     "holding",  # on-demand nodes are kept although less is needed
     "realtime",  # nodes for real-time, by load
-    "baseline",  # fewer than the baseline: launched whatever else holds
     "not_pressing",  # work waits for spot, and has the time
     "no_spot",  # every zone that is cheap enough is cooling off
     "price_over_ceiling",

@@ -64,9 +64,9 @@ def _failed(
     earlier = kept.get((zone, one.capacity_type))
     strikes = 1 + (earlier.strikes if earlier and earlier.why == one.refusal else 0)
     for_s = tuning.cool_failed_s * min(2 ** (strikes - 1), MOST_PATIENCE)
-    if earlier and earlier.since + earlier.for_s > since + for_s:
-        # It was reclaimed a moment ago: that counts for longer.
-        return earlier
+    if earlier:
+        # It was reclaimed a moment ago, perhaps: that counts for longer.
+        for_s = max(for_s, earlier.since + earlier.for_s - since)
     return Cooling(zone=zone, capacity_type=one.capacity_type, since=since, for_s=for_s,
                    why=one.refusal, strikes=strikes)  # fmt: skip
 

@@ -57,7 +57,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
 
     spot_usd, on_demand_usd: the price of one node for an hour; None where it is not known.
     priced_at: when these were true, seconds since the epoch; None for "now". reclaims_per_h: how
-    many of a hundred spot nodes, over a hundred, are taken away in an hour, as measured.
+    often a spot node is taken away in an hour of its life, as measured.
     """
 
     name: str

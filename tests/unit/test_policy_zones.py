@@ -118,6 +118,18 @@ def test_with_one_zone_active_the_others_are_asked_sooner_and_with_none_sooner_s
     assert active_at(*three, at=NOW + 57) == {"a", "b", "c"}
 
 
+def test_a_zone_that_fails_while_it_cools_off_is_not_asked_at_every_look() -> None:
+    # Nobody else is there to be asked, so it is asked early; it fails, and gets its rest again.
+    cooling = cool((), [Reclaimed(zone="a", at=NOW)], now=NOW, tuning=TUNING)
+    asked = 0
+    for look in range(240):
+        now = NOW + 15 * look
+        if active(["a"], "spot", cooling, now=now, tuning=TUNING):
+            asked += 1
+            cooling = cool(cooling, [failed("a", at=now)], now=now, tuning=TUNING)
+    assert asked <= 24
+
+
 def test_a_quota_concerns_every_zone_and_is_not_asked_again_any_sooner() -> None:
     quota = failed("a", refusal="quota")
     assert active_at(quota, at=NOW + 899) == set()
