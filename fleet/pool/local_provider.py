@@ -46,7 +46,8 @@ class Local:
     """A provider of processes. Nothing outlives this process, so nothing can leak.
 
     zones: the names of the zones that there are. per_zone: spot processes that one has to sell.
-    notice_s: how long one that was told to go may take, then it is killed, as clouds do.
+    notice_s: how long one that was told to go may take, then it is killed, as clouds do. clock:
+    seconds that never go back.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Local:
         per_zone: int = 8,
         notice_s: float = NOTICE_S,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._processes = processes
         self._open = dict.fromkeys(zones, True)
         self._per_zone = per_zone
         self._notice_s = notice_s
         self._now = now
+        self._clock = clock
         self._machines: dict[str, Machine] = {}
         self._told: dict[str, float] = {}
         self._launching = asyncio.Lock()
@@ -79,8 +82,8 @@ class Local:
                 )
                 self._told.pop(id_, None)
             elif one.ended_at is not None and now - one.ended_at > LISTED_S:
-                del self._machines[id_]
-            elif id_ in running and now - self._told.get(id_, now) >= self._notice_s:
+                self._machines.pop(id_, None)
+            elif id_ in self._told and self._clock() - self._told[id_] >= self._notice_s:
                 self._processes.kill(id_)
         return tuple(self._machines.values())
 
@@ -157,7 +160,7 @@ class Local:
     def _leave(self, id_: str, end: MachineEnd) -> Machine:
         leaving = msgspec.structs.replace(self._machines[id_], state="stopping", end=end)
         self._machines[id_] = leaving
-        self._told[id_] = self._now()
+        self._told[id_] = self._clock()
         self._processes.notice(id_)
         return leaving
 
