@@ -126,8 +126,9 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     at: time of the last snapshot, None before the first. spot: nodes wanted last. usual_spot: None
     before the first. fallback: on-demand nodes that batches were given last; lower_since: since
-    when fewer would do. realtime: nodes that real-time was given last. item_s, on_demand_usd: last
-    known. crashes: starts in a row that ended in a crash; crashed_at: the last of them.
+    when fewer would do; falls_back: whether on-demand nodes might pull batch jobs. realtime: nodes
+    that real-time was given last. item_s, on_demand_usd: last known. crashes: starts in a row that
+    ended in a crash; crashed_at: the last of them.
     """
 
     at: float | None = None
@@ -135,6 +136,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     usual_spot: float | None = None
     fill: float = 1.0
     fallback: int = 0
+    falls_back: bool = False
     lower_since: float | None = None
     realtime: int | None = None
     realtime_lower_since: float | None = None

@@ -45,7 +45,7 @@ def hold(snapshot: Snapshot, knobs: Knobs, memory: Memory, gap: Gap) -> Decision
         spot=memory.spot,
         fallback=memory.fallback,
         realtime=realtime,
-        batch_fallback=memory.fallback > 0,
+        batch_fallback=memory.falls_back,
         launches=(),
         releases=(),
         reasons=(reason,),

@@ -32,7 +32,7 @@ def held(scene: Scene) -> Need:
     return Need(
         spot=scene.held_spot,
         fallback=Fallback(memory.fallback, memory.lower_since, None),
-        falls_back=memory.fallback > 0,
+        falls_back=memory.falls_back,
         figures=_figures(scene),
         reasons=(Reason(code="data_missing", text=text),),
     )

@@ -57,7 +57,8 @@ def look(
     if memory.at is None:
         # After a restart the nodes themselves say what was decided before.
         live = within(on_demand, knobs)
-        memory = replace(memory, realtime=live, fallback=max(0, on_demand - live), spot=held)
+        over = max(0, on_demand - live)
+        memory = replace(memory, realtime=live, fallback=over, falls_back=over > 0, spot=held)
     return Scene(
         snapshot=snapshot,
         now=snapshot.now,

@@ -69,6 +69,7 @@ def targets(scene: Scene, knobs: Knobs) -> Targets:
             scene.memory,
             spot=got.spot,
             fallback=got.fallback,
+            falls_back=need.falls_back,
             lower_since=need.fallback.lower_since,
             realtime=got.realtime,
             realtime_lower_since=live.lower_since,

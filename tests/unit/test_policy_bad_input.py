@@ -37,6 +37,14 @@ def test_a_provider_that_does_not_answer_is_waited_for() -> None:
     assert decision.memory.at == NOW
 
 
+def test_on_demand_goes_on_with_batches_while_nothing_can_be_read() -> None:
+    lent = snapshot(BUSY, zones=zones((0, 0, 0), on_demand=4), load=Load(busy=0.0, spare=4.0))
+    before = decide(lent, replace(KNOBS, baseline=4), Memory())
+    assert (before.fallback, before.batch_fallback) == (0, True)
+    for seen in (replace(lent, now=NOW + 15, zones=None), replace(lent, now=NOW + 15, work=None)):
+        assert decide(seen, replace(KNOBS, baseline=4), before.memory).batch_fallback
+
+
 def test_what_happens_while_the_provider_is_silent_is_remembered() -> None:
     taken = (Reclaimed(zone="a", at=NOW, count=2),)
     blind = decide(snapshot(BUSY, zones=None, happened=taken), KNOBS, remembering())
@@ -54,7 +62,7 @@ def test_a_manager_that_starts_blind_asks_the_nodes_once_it_sees_them() -> None:
 
 def test_a_queue_that_cannot_be_read_leaves_nodes_as_they_are() -> None:
     seen = snapshot(zones=zones((2, 1, 0), on_demand=3), work=None)
-    decision = decide(seen, KNOBS, remembering(usual_spot=3.0, fallback=1))
+    decision = decide(seen, KNOBS, remembering(usual_spot=3.0, fallback=1, falls_back=True))
     assert not decision.launches
     assert not decision.releases
     assert decision.batch_fallback
