@@ -55,7 +55,7 @@ async def open_books(
             events.append(believed(recorded.event, recorded.written_at))
         if recorded.sequence % EVERY == 0:
             on_progress("events", min(recorded.sequence, last), last)
-    found = lives(events, beats)
+    found = lives(events, beats, now=now)
     pricing = Pricing(book, found)
     return Books(
         accounts=ledger(found, pricing.paid, since=since), pricing=pricing, since=since, until=now

@@ -1,5 +1,6 @@
 """What each interruption cost: work that was lost, the tail of a drain, and starting again."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -41,14 +42,12 @@ def interruptions(accounts: Sequence[Account]) -> list[Interruption]:
 
     An orderly end is none: an operator's command, or a signal that found nothing in hand.
     """
-    taken: set[int] = set()
     found: list[Interruption] = []
+    queues = _Queues(accounts)
     ends = [(at, account) for account in accounts if (at := _interrupted(account.life)) is not None]
     for at, account in sorted(ends, key=lambda end: (end[0], end[1].life.node)):
         life = account.life
-        successor = _successor(life, at, accounts, taken)
-        if successor is not None:
-            taken.add(id(successor))
+        successor = queues.successor(life, at)
         lost_s, lost_usd = account.sum_of("lost")
         tail_s, tail_usd = account.sum_of("drain_tail")
         restart_s, restart_usd = successor.sum_of("start_up") if successor else (0.0, 0.0)
@@ -87,18 +86,24 @@ def _interrupted(life: Life) -> float | None:
     return None if stopped or life.is_alive else life.end
 
 
-def _successor(
-    life: Life, at: float, accounts: Iterable[Account], taken: set[int]
-) -> Account | None:
-    """Find who came instead: the next of its kind that nobody else was followed by."""
-    return next(
-        (
-            other
-            for other in accounts
-            if other.life is not life
-            and id(other) not in taken
-            and (other.life.capacity_type, other.life.model) == (life.capacity_type, life.model)
-            and at <= other.life.start <= life.end + SUCCESSOR_S
-        ),
-        None,
-    )
+class _Queues:
+    """Who started when, by kind of node; each of them comes instead of one other at most."""
+
+    def __init__(self, accounts: Iterable[Account]) -> None:
+        self._waiting: dict[tuple[str, str], list[Account]] = {}
+        for account in sorted(accounts, key=lambda one: (one.life.start, one.life.node)):
+            self._waiting.setdefault(_kind(account.life), []).append(account)
+
+    def successor(self, life: Life, at: float) -> Account | None:
+        """Take the next node that started after `at`, if it came soon enough."""
+        waiting = self._waiting[_kind(life)]
+        place = bisect_left(waiting, at, key=lambda one: one.life.start)
+        if place < len(waiting) and waiting[place].life is life:
+            place += 1
+        if place == len(waiting) or waiting[place].life.start > life.end + SUCCESSOR_S:
+            return None
+        return waiting.pop(place)
+
+
+def _kind(life: Life) -> tuple[str, str]:
+    return life.capacity_type, life.model

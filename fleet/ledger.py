@@ -12,6 +12,7 @@ from fleet.events import (
     EngineLost,
     NodeDraining,
     NodeGone,
+    NodeLaunched,
     NodeMetered,
     NodeReady,
     NodeResumed,
@@ -189,7 +190,7 @@ class _Fold:
                 self._phase = "ready"
             case NodeDraining() | NodeStopped():
                 self._phase = "draining"
-            case NodeStarted() | EngineLost():
+            case NodeLaunched() | NodeStarted() | EngineLost():
                 self._phase = "loading"
             case NodeGone() | UsageRecorded():
                 pass

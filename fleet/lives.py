@@ -1,5 +1,6 @@
 """Whose machine cost money from when to when: events of a fleet, sorted into the lives of nodes."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -11,6 +12,7 @@ from fleet.events import (
     EngineLost,
     NodeDraining,
     NodeGone,
+    NodeLaunched,
     NodeMetered,
     NodeReady,
     NodeResumed,
@@ -22,7 +24,7 @@ from fleet.job import CapacityType
 
 # What the ledger is made of. Other events are about jobs, or said by whom nobody pays for.
 Told: TypeAlias = (
-    NodeStarted | NodeMetered | NodeReady | NodeDraining | NodeResumed | EngineLost
+    NodeLaunched | NodeStarted | NodeMetered | NodeReady | NodeDraining | NodeResumed | EngineLost
     | NodeStopped | NodeGone | UsageRecorded
 )  # fmt: skip
 # An event is written as soon as it happens, but for an outage that it waits out. A clock that says
@@ -65,15 +67,24 @@ def believed(event: AnyEvent, written_at: float) -> AnyEvent:
     return msgspec.structs.replace(event, at=written_at)
 
 
-def lives(events: Iterable[AnyEvent], beats: Mapping[str, float] | None = None) -> list[Life]:
+def lives(
+    events: Iterable[AnyEvent],
+    beats: Mapping[str, float] | None = None,
+    *,
+    now: float | None = None,
+) -> list[Life]:
     """Sort events, which may come in any order, into lives, in the order of their starts.
 
-    beats: when the nodes that are alive now gave their last sign, by name. A node without a word
-    about what it is, is left out: nobody knows what it costs.
+    beats: when the nodes that are alive now gave their last sign, by name. now: until when machines
+    cost money of which nobody heard a word yet. A node without a word about what it is, is left
+    out: nobody knows what it costs.
     """
     by_node: dict[str, list[Told]] = {}
+    launches: list[NodeLaunched] = []
     for event in events:
-        if isinstance(event, Told):
+        if isinstance(event, NodeLaunched):
+            launches.append(event)
+        elif isinstance(event, Told):
             by_node.setdefault(event.node, []).append(event)
     found: list[Life] = []
     for node, told in by_node.items():
@@ -83,7 +94,9 @@ def lives(events: Iterable[AnyEvent], beats: Mapping[str, float] | None = None) 
             beat = (beats or {}).get(node) if number == len(parts) else None
             if (life := _life(part, beat)) is not None:
                 found.append(life)
-    return _one_by_one(sorted(found, key=lambda life: (life.events[0].at, life.node)))
+    found = _one_by_one(sorted(found, key=lambda life: (life.events[0].at, life.node)))
+    silent = _launched(found, sorted(launches, key=_since), by_node, now)
+    return sorted([*found, *silent], key=lambda life: (life.start, life.node))
 
 
 def _parts(told: Sequence[Told]) -> Iterator[tuple[Told, ...]]:
@@ -106,7 +119,7 @@ def _life(told: tuple[Told, ...], beat: float | None) -> Life | None:
     about = next((event for event in told if isinstance(event, Billed)), None)
     if about is None:
         return None
-    first, last = told[0].at, told[-1].at
+    first = told[0].at
     since = first if about.since is None else about.since
     return Life(
         node=about.node,
@@ -116,10 +129,16 @@ def _life(told: tuple[Told, ...], beat: float | None) -> Life | None:
         instance_type=about.instance_type,
         price_usd_per_hour=about.price_usd_per_hour,
         start=min(first, since) if since >= first - SILENT_START_S else first,
-        end=last if beat is None else max(last, beat),
+        end=_end(told) if beat is None else max(_end(told), beat),
         how=_how(told, is_alive=beat is not None),
         events=told,
     )
+
+
+def _end(told: Sequence[Told]) -> float:
+    """Find the last sign of life; of those who saw its end, the first is right."""
+    gone = min((event.at for event in told if isinstance(event, NodeGone)), default=-math.inf)
+    return max(gone, *(e.at for e in told if not isinstance(e, NodeGone)))
 
 
 def _how(told: Sequence[Told], *, is_alive: bool) -> str:
@@ -149,4 +168,63 @@ def _one_by_one(found: list[Life]) -> list[Life]:
                 life = msgspec.structs.replace(life, start=max(past))  # noqa: PLW2901
             before.append(life.end)
         result.append(life)
-    return sorted(result, key=lambda life: (life.start, life.node))
+    return result
+
+
+def _since(launch: NodeLaunched) -> float:
+    return launch.at if launch.since is None else min(launch.at, launch.since)
+
+
+def _launched(
+    found: list[Life],
+    launches: Sequence[NodeLaunched],
+    by_node: Mapping[str, Sequence[Told]],
+    now: float | None,
+) -> list[Life]:
+    """Let lives begin with the launch of their machine; return those of machines without a word."""
+    places: dict[str, list[int]] = {}
+    for place, life in enumerate(found):
+        for name in _machine_names(life.node):
+            places.setdefault(name, []).append(place)
+    silent: list[Life] = []
+    taken: set[int] = set()
+    for launch in launches:
+        since = _since(launch)
+        for place in places.get(launch.node, ()):
+            life = found[place]
+            if place not in taken and life.events[0].at >= since - EARLY_S:
+                found[place] = msgspec.structs.replace(life, start=min(life.start, since))
+                taken.add(place)
+                break
+        else:
+            silent.append(_silent(launch, since, by_node.get(launch.node, ()), now))
+    return silent
+
+
+def _machine_names(node: str) -> Iterator[str]:
+    """Yield the names that the machine of a node may have: `a-b-c`, `a-b`, `a`."""
+    while node:
+        yield node
+        node = node.rpartition("-")[0]
+
+
+def _silent(launch: NodeLaunched, since: float, told: Sequence[Told], now: float | None) -> Life:
+    """Make the life of a machine that never came up, or has not yet; all of it is start-up.
+
+    Without a word of its end it is believed to go on for a while, and then to be no more.
+    """
+    gone = [event for event in told if isinstance(event, NodeGone) and event.at >= since]
+    until = since if now is None else min(now, since + SILENT_START_S)
+    end = gone[0].at if gone else max(since, until)
+    return Life(
+        node=launch.node,
+        capacity_type=launch.capacity_type,
+        zone=launch.zone,
+        model=launch.model,
+        instance_type=launch.instance_type,
+        price_usd_per_hour=launch.price_usd_per_hour,
+        start=since,
+        end=end,
+        how=gone[0].cause or "vanished" if gone else "alive" if until == now else "vanished",
+        events=(launch,),
+    )

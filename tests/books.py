@@ -7,6 +7,7 @@ from fleet.events import (
     AnyEvent,
     NodeDraining,
     NodeGone,
+    NodeLaunched,
     NodeMetered,
     NodeReady,
     NodeStarted,
@@ -44,6 +45,9 @@ class Machine:
             "since": T0 + launched * HOUR, "host": host or node, "instance_type": instance_type,
             "price_usd_per_hour": price,
         }  # fmt: skip
+
+    def launched(self, at: float) -> AnyEvent:
+        return NodeLaunched(at=T0 + at * HOUR, **self._about)  # type: ignore[arg-type]
 
     def started(self, at: float) -> AnyEvent:
         return NodeStarted(at=T0 + at * HOUR, engine="scripted", pid=1, **self._about)  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ def machine_events(draw: st.DrawFn) -> AnyEvent:
     return draw(
         st.sampled_from(
             [
+                n.launched(at),
                 n.started(at),
                 n.ready(at),
                 n.draining(at),

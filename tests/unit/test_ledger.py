@@ -166,6 +166,37 @@ def test_a_name_that_comes_back_is_another_node() -> None:
     assert [account.seconds / HOUR for account in accounts] == [2, 2]
 
 
+def test_who_saw_the_end_first_is_right() -> None:
+    n = Machine()
+    (account,) = accounts_of(n.started(0), n.ready(1), n.gone(2), n.gone(5))
+    assert account.seconds == 2 * HOUR
+
+
+def test_a_machine_costs_money_from_its_launch() -> None:
+    machine, node = Machine("i-1", launched=0), Machine("i-1-abc", launched=0.5)
+    accounts = accounts_of(machine.launched(0), node.started(0.5), node.ready(1), node.gone(2))
+    assert [account.seconds / HOUR for account in accounts] == [2]
+
+
+def test_a_machine_that_never_said_a_word_is_start_up_and_nothing_else() -> None:
+    told = [
+        Machine("i-1").launched(0),
+        Machine("i-1").gone(0.5, "failed"),
+        Machine("i-12").started(0),
+    ]
+    accounts = accounts_of(*told)
+    assert hours(accounts) == {"start_up": 0.5}
+    assert [account.life.how for account in accounts if account.seconds] == ["failed"]
+
+
+@pytest.mark.parametrize(("now", "paid", "how"), [(0.5, 0.5, "alive"), (9, 2, "vanished")])
+def test_a_machine_nobody_hears_of_is_believed_in_for_a_while(
+    now: float, paid: float, how: str
+) -> None:
+    (account,) = ledger(lives([Machine().launched(0)], now=T0 + now * HOUR), priced)
+    assert (account.seconds / HOUR, account.life.how) == (paid, how)
+
+
 def test_events_of_others_are_no_nodes() -> None:
     assert accounts_of(Machine("sweep").used(1, 1), Machine("sweep").stopped(2)) == []
 
