@@ -43,22 +43,22 @@ class _Launching(NamedTuple):
 def steps(scene: Scene, wanted: Targets, knobs: Knobs) -> Steps:
     """Plan the launches, on-demand first, and what is given back."""
     allowed, reasons = _allowed(scene, knobs)
-    on_demand = max(0, wanted.on_demand - scene.held_on_demand)
-    spot = max(0, wanted.spot - scene.held_spot + _to_replace(scene, knobs))
-    for_live = _launch(scene, "on-demand", min(on_demand, allowed), wanted, knobs)
-    left = allowed - for_live.nodes
-    for_batches = _launch(scene, "spot", min(spot, left), wanted, knobs)
-    if allowed < on_demand + spot and not reasons:
-        text = f"{nodes(on_demand + spot)} are missing, {allowed} at most are launched at once"
+    more_on_demand = max(0, wanted.on_demand - scene.held_on_demand)
+    more_spot = max(0, wanted.spot - scene.held_spot + _to_replace(scene, knobs))
+    on_demand = _launch(scene, "on-demand", min(more_on_demand, allowed), wanted, knobs)
+    spot = _launch(scene, "spot", min(more_spot, allowed - on_demand.nodes), wanted, knobs)
+    missing = more_on_demand + more_spot
+    if allowed < missing and not reasons:
+        text = f"{nodes(missing)} are missing, {allowed} at most are launched at once"
         reasons.append(Reason(code="launch_cap", text=text))
     releases, said = _releases(scene, wanted)
-    will_be = scene.held_on_demand + for_live.nodes
+    will_be = scene.held_on_demand + on_demand.nodes
     return Steps(
-        launches=(*for_live.launches, *for_batches.launches),
+        launches=(*on_demand.launches, *spot.launches),
         releases=tuple(releases),
-        reasons=(*reasons, *for_live.reasons, *for_batches.reasons, *said),
-        on_demand=will_be if for_live.refused else max(wanted.on_demand, will_be),
-        refused=for_live.refused,
+        reasons=(*reasons, *on_demand.reasons, *spot.reasons, *said),
+        on_demand=will_be if on_demand.refused else max(wanted.on_demand, will_be),
+        refused=on_demand.refused,
     )
 
 
@@ -121,6 +121,9 @@ def _sold(scene: Scene, kind: CapacityType) -> Sequence[Zone]:
 
 
 def _why_none(scene: Scene, kind: CapacityType, count: int) -> tuple[Code, str]:
+    if not scene.zones:
+        words = f"{nodes(count, kind)} cannot be had: no zone is known"
+        return "no_spot" if kind == "spot" else "out_of_stock", words
     who = why_cooling(scene.cooling, kind, now=scene.now)
     words = f"{nodes(count, kind)} cannot be had now, cooling off: {who}"
     for one in scene.cooling:

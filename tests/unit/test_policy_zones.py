@@ -204,6 +204,12 @@ def test_where_there_is_one_zone_alone_all_nodes_go_there() -> None:
     assert launched(decision, "spot") == {"only": 6}
 
 
+def test_a_pool_without_zones_says_so() -> None:
+    decision = decide(snapshot(BUSY, zones=()), KNOBS, Memory())
+    assert text(decision, "no_spot") == "6 spot nodes cannot be had: no zone is known"
+    assert not decision.launches
+
+
 def test_members_are_counted_by_zone_kind_and_phase() -> None:
     members = [
         Member(name="1", zone="b", capacity_type="spot", phase="ready", idle=True),
