@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -15,12 +15,13 @@ from fleet.broker.stored import messages
 from fleet.events import AnyEvent
 from fleet.job_costs import JobWorks
 from fleet.ledger import Account, ledger
-from fleet.lives import Told, believed, lives
+from fleet.lives import Life, Told, believed, lives
 from fleet.prices import PriceBook
 from fleet.pricing import Pricing
 from fleet.subjects import IDENTIFIER, NO_BATCH, RESULTS
 
-OnProgress = Callable[[str, int, int], None]
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+Refine: TypeAlias = Callable[[Sequence[Life]], Awaitable[PriceBook]]
 # How often progress is told; a bar that moves more often costs more than the reading.
 EVERY: Final = 256
 
@@ -36,13 +37,14 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
 
 async def open_books(
     connection: Connection,
-    book: PriceBook,
+    book: PriceBook | Refine,
     *,
     since: float = -math.inf,
     on_progress: OnProgress = lambda _what, _done, _all: None,
 ) -> Books:
     """Read all events that are kept, and make the accounts of the window from `since` to now.
 
+    book: or what makes one for the lives that are found.
     Raises BrokerRefused, BrokerUnreachable, and ProcessError if an account does not add up.
     """
     now = time.time()
@@ -56,7 +58,7 @@ async def open_books(
         if recorded.sequence % EVERY == 0:
             on_progress("events", min(recorded.sequence, last), last)
     found = lives(events, beats, now=now)
-    pricing = Pricing(book, found)
+    pricing = Pricing(book if isinstance(book, PriceBook) else await book(found), found)
     return Books(
         accounts=ledger(found, pricing.paid, since=since), pricing=pricing, since=since, until=now
     )

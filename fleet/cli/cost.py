@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from importlib.resources import files
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from fleet.accounts import Books
     from fleet.cost import Report
     from fleet.job_costs import JobWorks
+    from fleet.lives import Life
     from fleet.prices import PriceBook
 
 BY: Final = ("pool", "model", "tenant", "batch", "job", "day")
-EXAMPLE: Final = "example_prices.toml"
 # What is quicker needs no bar.
 QUIET_S: Final = 2.0
 
@@ -45,6 +45,8 @@ class Wanted(NamedTuple):
               help="Only the last `24h`, `7d`; default: all events that are kept.")  # fmt: skip
 @click.option("--prices", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               metavar="FILE", help="Price book; default: the package's example.")  # fmt: skip
+@click.option("--market", "region", metavar="REGION",
+              help="Ask AWS in this region, too, what spot cost (extra `aws`).")  # fmt: skip
 @click.option("--tenant", metavar="NAME", help="Only rows of this tenant's work.")
 @click.option("--batch", metavar="NAME", help="Only rows of this batch.")
 @options.nats
@@ -54,6 +56,7 @@ def command(
     by: str,
     length_s: float | None,
     prices: Path | None,
+    region: str | None,
     tenant: str | None,
     batch: str | None,
     nats: str | None,
@@ -70,14 +73,15 @@ def command(
     source, doubts) and `report`: bill, parts, rows, interruptions, fallback. Exit code 1 when an
     account does not add up.
     """
+    from fleet.cli.cost_prices import load_book
     from fleet.cli.cost_view import text
 
     _check(by, tenant, batch)
-    book = _book(prices)
+    book = load_book(prices)
     since = -math.inf if length_s is None else time.time() - length_s
     wanted = Wanted(tenant, batch)
     jobs_of = wanted if by == "job" else None
-    books, works = options.run(_read(nats, book, since=since, jobs_of=jobs_of))
+    books, works = options.run(_read(nats, book, region, since=since, jobs_of=jobs_of))
     report = _report(books, by, works, wanted)
     doubts = list(books.pricing.doubts(books.accounts))
     if prices is None and books.pricing.uses_book:
@@ -115,25 +119,23 @@ def _check(by: str, tenant: str | None, batch: str | None) -> None:
         raise UsageError("--batch narrows rows of batches or jobs: add --by job")
 
 
-def _book(path: Path | None) -> "PriceBook":
-    from fleet.prices import read_book
-
-    if path is None:
-        return read_book(files("fleet").joinpath(EXAMPLE).read_text(encoding="utf-8"), name=EXAMPLE)
-    try:
-        return read_book(path.read_text(encoding="utf-8"), name=path.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"price book {path}: {error}") from error
-
-
 async def _read(
-    url: str | None, book: "PriceBook", *, since: float, jobs_of: Wanted | None
+    url: str | None,
+    book: "PriceBook",
+    region: str | None,
+    *,
+    since: float,
+    jobs_of: Wanted | None,
 ) -> tuple["Books", "JobWorks | None"]:
     """Open the books; read jobs only where they are asked for."""
     from fleet.accounts import open_books, read_jobs
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
+    from fleet.cli.cost_prices import spot_market, with_market
     from fleet.cli.progress import Show
+
+    async def refined(lives: "Sequence[Life]") -> "PriceBook":
+        return book if region is None else await with_market(book, lives, spot_market(region))
 
     began = time.monotonic()
     async with connect(find_target(url, os.environ), name="fleet-cost") as connection:
@@ -143,7 +145,7 @@ async def _read(
                 if time.monotonic() - began > QUIET_S:
                     show.bar(what, done, total)
 
-            books = await open_books(connection, book, since=since, on_progress=report)
+            books = await open_books(connection, refined, since=since, on_progress=report)
         if jobs_of is None:
             return books, None
         tenant, batch = jobs_of

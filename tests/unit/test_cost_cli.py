@@ -1,17 +1,21 @@
 """`fleet cost` before it asks anybody, and its report as text."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from fleet.cli.cost import Wanted
+from fleet.cli.cost_prices import MARKET_S, load_book, with_market
 from fleet.cli.cost_view import text
 from fleet.cli.main import cli
 from fleet.cost import report
 from fleet.exits import run_command
 from fleet.ledger import ledger
-from fleet.lives import lives
-from tests.books import Machine, on_demand, priced, seed_fleet
+from fleet.lives import Life, lives
+from fleet.pool.market import SpotHistory, SpotPrice
+from fleet.pool.provider import Fault
+from tests.books import T0, Machine, on_demand, priced, seed_fleet
 
 
 @pytest.mark.parametrize(
@@ -70,3 +74,48 @@ def test_spot_that_cost_more_is_not_called_a_saving() -> None:
     assert "9.0000 USD for the same work on on-demand: paid more 9.0000 USD (100.00%)" in shown
     assert text(report(ledger(lives(told), lambda _: None), on_demand))
     assert priced(lives(told)[0]) is not None
+
+
+class Market:
+    """A market that says one thing, and remembers what it was asked."""
+
+    def __init__(self, says: SpotHistory | Fault) -> None:
+        self._says = says
+        self.asked: list[tuple[set[str], set[str], float]] = []
+
+    async def history(
+        self, instance_types: Collection[str], zones: Collection[str] = (), *, back_s: float = 0.0
+    ) -> SpotHistory | Fault:
+        self.asked.append((set(instance_types), set(zones), back_s))
+        return self._says
+
+
+def spot_lives(*, price: float | None = None) -> list[Life]:
+    spot, other = Machine("a", zone="z1", price=price), Machine("b", "on-demand", zone="z2")
+    return lives([spot.started(0), spot.ready(1), other.started(0), other.ready(1)])
+
+
+async def test_the_market_is_asked_for_the_spot_machines_there_were() -> None:
+    quote = SpotPrice(zone="z1", instance_type="h100", usd_per_hour=0.9, at=T0)
+    market = Market(SpotHistory(prices=(quote,)))
+    book = await with_market(load_book(None), spot_lives(), market)
+    assert [asked[:2] for asked in market.asked] == [({"h100"}, {"z1"})]
+    assert 0 <= market.asked[0][2] <= MARKET_S
+    series = book.series("h100", "z1", "spot")
+    assert series is not None
+    assert series.at(T0) == 0.9
+
+
+async def test_a_market_that_does_not_answer_is_named_and_adds_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    book = load_book(None)
+    market = Market(Fault(kind="throttled", text="asked too often"))
+    assert await with_market(book, spot_lives(), market) is book
+    assert "the market's prices are left out: asked too often" in capsys.readouterr().err
+
+
+async def test_nobody_asks_the_market_about_nodes_that_named_their_price() -> None:
+    market = Market(SpotHistory())
+    await with_market(load_book(None), spot_lives(price=1.0), market)
+    assert market.asked == []
