@@ -86,3 +86,32 @@ def test_what_a_checkpoint_keeps_is_told_without_a_line() -> None:
     (record,) = totals.records(at=1, node="n", model="m")
     assert (record.engine_s, record.items, record.jobs) == (1.75, 1, 1)
     assert totals.records(at=2, node="n", model="m") == []
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["begin", "end", "secure"]), st.integers(0, 3), st.floats(0, 10)),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_no_more_time_is_safe_than_the_engine_was_busy(
+    played: list[tuple[str, int, float]],
+) -> None:
+    now = Clock()
+    clock, shares = ShareClock(now), [Share() for _ in range(4)]
+    safe_s, begun = 0.0, set[int]()
+    for what, item, dt in played:
+        if what == "begin" and item not in begun:
+            begun.add(item)
+            shares[item].begin(clock)
+        elif what == "end":
+            shares[item].end()
+        elif what == "secure":
+            safe_s += shares[item].secure(shares[item].used_s)
+        now.now += dt
+    clock.read()
+    assert safe_s <= clock.busy_s + 1e-6
+    for share in shares:
+        safe_s += share.secure(share.used_s)
+    assert math.isclose(safe_s, clock.busy_s, abs_tol=1e-6)
