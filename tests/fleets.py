@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,7 +144,8 @@ def running_consumer(
     """Run one scripted consumer beside a fleet; it must drain in order."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "consumers", capacity_type, "--model", "smollm2"]
-    with (folder / f"{capacity_type}.log").open("ab") as log:
+    path = folder / f"{capacity_type}.log"
+    with path.open("ab") as log:
         process = subprocess.Popen(
             [*command, "--engine", "scripted", "--nats", nats, *flags],
             stderr=log,
@@ -153,10 +155,15 @@ def running_consumer(
     try:
         yield process
     finally:
+        # A signal that comes before Python is up would kill it.
+        give_up = time.monotonic() + READY_S
+        while process.poll() is None and b"node_started" not in path.read_bytes():
+            assert time.monotonic() < give_up, "the consumer never started"
+            time.sleep(0.05)
         process.terminate()
         try:
             code = process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    assert code == 0, (folder / f"{capacity_type}.log").read_text()
+    assert code == 0, path.read_text()
