@@ -40,7 +40,7 @@ def command(engine: str, *, as_json: bool) -> int:
     from fleet.cli.progress import Show
     from fleet.demo.audit import PRICES_USD_PER_HOUR, Audit, report
     from fleet.demo.stage import perform
-    from fleet.pool.fleet_up import FleetPlan
+    from fleet.pool.fleet_plan import FleetPlan
 
     if engine == "vllm" and sys.platform != "linux":
         click.echo("vLLM has no build for this system: running with the scripted engine", err=True)

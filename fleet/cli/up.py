@@ -3,7 +3,7 @@
 import asyncio
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -12,6 +12,9 @@ from fleet.cli import options
 from fleet.cli.stopping import stopping
 from fleet.errors import UsageError
 from fleet.exits import INTERRUPTED
+
+if TYPE_CHECKING:
+    from fleet.pool.replace import Replace
 
 
 def fleet_options(command: click.decorators.FC) -> click.decorators.FC:
@@ -102,6 +105,19 @@ def prepare_engine(engine: str, model: str, model_path: str | None = None) -> No
     is_flag=True,
     help="Mark the fleet as one that `fleet drill` may hurt, for as long as it is up.",
 )
+@click.option(
+    "--managed",
+    is_flag=True,
+    help="Let a manager start and end consumers: --on-demand is its baseline, --spot the most.",
+)
+@click.option(
+    "--most-on-demand",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="With --managed: consumers at most that stand in for spot when a deadline presses.",
+)
 @fleet_options
 @options.as_json
 def command(**given: Any) -> int:
@@ -111,9 +127,13 @@ def command(**given: Any) -> int:
     it was. With --json the first line on stdout, once every consumer is ready, is an object with
     `event`: "ready", `nats`, `model` and `consumers` (node, pid, capacity_type, zone); later lines
     tell which consumer ended ("ended": node, code, replaced_in_s) and which one came in its place
-    ("replaced": node, replacement).
+    ("replaced": node, replacement), or was started by the manager ("started": node, pid,
+    capacity_type, zone).
+
+    With --managed consumers are as many as the work needs, at example prices: spot for batches,
+    on-demand for real-time, and in place of spot when a deadline presses. `fleet pool` tells why.
     """
-    from fleet.pool.fleet_up import FleetPlan
+    from fleet.pool.fleet_plan import FleetPlan
 
     prepare_engine(given["engine"], given["model"], given["model_path"])
     if given["nats"] and (given["store"] or given["port"]):
@@ -122,6 +142,8 @@ def command(**given: Any) -> int:
         )
     if given["replace"] and given["no_restart"]:
         raise UsageError("--replace and --no-restart contradict each other: give one of them")
+    if given["managed"] and given["replace"]:
+        raise UsageError("--managed and --replace contradict each other: a manager replaces anyway")
     plan = FleetPlan(
         model=given["model"],
         engine=given["engine"],
@@ -131,16 +153,40 @@ def command(**given: Any) -> int:
         nats=given["nats"],
         store=given["store"],
         port=given["port"],
-        replace="all" if given["replace"] else "nobody" if given["no_restart"] else "died",
+        replace=_replace(given),
         allow_drills=given["allow_drills"],
         arguments=consumer_arguments(given),
+        **_managed(given),
     )
     return options.run(_up(plan, as_json=given["as_json"]))
 
 
+def _replace(given: dict[str, Any]) -> "Replace":
+    if given["replace"]:
+        return "all"
+    return "nobody" if given["no_restart"] or given["managed"] else "died"
+
+
+def _managed(given: dict[str, Any]) -> dict[str, Any]:
+    """Say how a manager is to run the fleet, if one is."""
+    if not given["managed"]:
+        return {}
+    from fleet.pool.knobs import Knobs
+    from fleet.pool.managed import PRICES_USD_PER_HOUR, QUICK
+
+    knobs = Knobs(
+        baseline=given["on_demand"],
+        most_spot=given["spot"],
+        most_on_demand=given["most_on_demand"],
+        tuning=QUICK,
+    )
+    return {"managed": knobs, "prices_usd_per_hour": PRICES_USD_PER_HOUR}
+
+
 async def _up(plan: Any, *, as_json: bool) -> int:
     from fleet.cli.progress import Show
-    from fleet.pool.fleet_up import Ended, Replaced, fleet_up
+    from fleet.pool.fleet_plan import Ended, Replaced, Started
+    from fleet.pool.fleet_up import fleet_up
     from fleet.pool.local import ending
 
     def tell(event: dict[str, Any], words: str) -> None:
@@ -148,7 +194,7 @@ async def _up(plan: Any, *, as_json: bool) -> int:
             click.echo(msgspec.json.encode(event))
         click.echo(words, err=True)
 
-    def changed(change: Ended | Replaced) -> None:
+    def changed(change: Ended | Replaced | Started) -> None:
         name = change.node.node
         match change:
             case Ended(code=code, replaced_in_s=in_s):
@@ -163,13 +209,19 @@ async def _up(plan: Any, *, as_json: bool) -> int:
                     {"event": "replaced", "node": name, "replacement": _described(other)},
                     f"{other.node} takes the place of {name}",
                 )
+            case Started(node=node):
+                tell(
+                    {"event": "started", **_described(node)},
+                    f"{name} is started in zone {node.zone}",
+                )
 
     def loading(done: int, total: int) -> None:
         show.bar("consumers that are ready", done, total)
 
     with stopping() as stop, Show() as show:
+        spot = f"up to {plan.spot}" if plan.managed else f"{plan.spot}"
         show.say(
-            f"starting {plan.on_demand} on-demand and {plan.spot} spot consumers "
+            f"starting {plan.on_demand} on-demand and {spot} spot consumers "
             f"({plan.engine}, {plan.model})"
         )
         try:

@@ -9,7 +9,8 @@ from fleet.demo.leftovers import left_behind
 from fleet.demo.play import Bar, Play, Say
 from fleet.events import NodeStopped
 from fleet.job import ResultLine, Tier
-from fleet.pool.fleet_up import Ended, FleetPlan, Replaced, fleet_up
+from fleet.pool.fleet_plan import Ended, FleetPlan, Replaced, Started
+from fleet.pool.fleet_up import fleet_up
 
 
 async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
@@ -19,7 +20,7 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
     """
     ends: dict[str, float] = {}
 
-    def changed(change: Ended | Replaced) -> None:
+    def changed(change: Ended | Replaced | Started) -> None:
         name = change.node.node
         match change:
             case Ended():
@@ -28,6 +29,8 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
                     say(f"{name} failed; its last words: {change.last_words}")
             case Replaced(by=other):
                 say(f"{other.node} takes the place of {name} and loads its engine")
+            case Started():
+                say(f"{name} loads its engine")
 
     def ready(done: int, total: int) -> None:
         bar("engines that are up", done, total)

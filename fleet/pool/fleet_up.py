@@ -7,11 +7,10 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-
-import msgspec
+from typing import Never
 
 from fleet.broker import control
 from fleet.broker.connection import Connection, connect
@@ -26,8 +25,12 @@ from fleet.errors import BrokerRefused, BrokerUnreachable, ProcessError, UsageEr
 from fleet.events import Emit, NodeGone
 from fleet.hurt import hurt
 from fleet.job import CapacityType
+from fleet.pool.fleet_plan import Ended, FleetPlan, OnChange, OnReady, Replaced, Started
+from fleet.pool.knobs import Knobs
 from fleet.pool.local import LocalNode, LocalPool, Plan, ending
-from fleet.pool.replace import Life, Replace
+from fleet.pool.local_provider import Local
+from fleet.pool.managed import Watched, baseline_ready, manage_local
+from fleet.pool.replace import Life
 from fleet.settings import Settings
 from fleet.subjects import BROKER
 from fleet.sweep import Swept, sweep_for_ever
@@ -39,59 +42,6 @@ LOADING_WAIT_S = 3.0
 SWEEP_S = 2.0
 
 log = logging.getLogger(__name__)
-
-
-class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What `fleet up` was asked for.
-
-    nats: URL of a broker that is there already, None for one of our own. store: folder for the
-    broker's files and the logs, None for a temporary one. port: of our own broker, 0 for a free
-    one. replace: for whom of those that end another consumer is started. allow_drills: mark the
-    fleet as one that may be drilled, for as long as it is up.
-    """
-
-    model: str
-    engine: str
-    on_demand: int = 1
-    spot: int = 2
-    zones: tuple[str, ...] = ("a",)
-    nats: str | None = None
-    store: Path | None = None
-    port: int = 0
-    replace: Replace = "nobody"
-    arguments: tuple[str, ...] = ()
-    prices_usd_per_hour: dict[str, float] = {}
-    allow_drills: bool = False
-    ready_s: float = 300.0
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """A consumer's process ended. code: its exit code, negative for a signal.
-
-    replaced_in_s: after how long another one takes its place, None if none does. last_words: the
-    last line of its log.
-    """
-
-    node: LocalNode
-    code: int
-    replaced_in_s: float | None
-    last_words: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended by a fault of its own, and not by a signal or a drain."""
-        return self.code > 0
-
-
-class Replaced(msgspec.Struct, frozen=True):
-    """Another consumer took the place of one that ended; it loads its engine now."""
-
-    node: LocalNode
-    by: LocalNode
-
-
-OnChange = Callable[[Ended | Replaced], None]
-OnReady = Callable[[int, int], None]
 
 
 class Fleet:
@@ -111,11 +61,19 @@ class Fleet:
         self._on_ready = on_ready
         self._emit = emit
         self._zones = itertools.cycle(plan.zones)
+        # Where a manager's processes come from, and who may take them away.
+        self.market = Local(Watched(pool, self._start_managed), plan.zones)
+        self._group: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
         self._ready = False
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Start all consumers and wait until they are ready."""
+        if self._plan.managed is not None:
+            async with asyncio.timeout(self._plan.ready_s):
+                await baseline_ready(self.nodes, self._plan.model, self._plan.on_demand)
+            self._ready = True
+            return
         wanted: list[CapacityType] = ["on-demand"] * self._plan.on_demand
         wanted += ["spot"] * self._plan.spot
         started = [await self.add(group, capacity_type) for capacity_type in wanted]
@@ -137,6 +95,27 @@ class Fleet:
         """
         node = await self.pool.start(capacity_type, zone or next(self._zones))
         group.create_task(self._watch(group, node, life or Life()))
+        return node
+
+    async def manage(self, group: asyncio.TaskGroup, knobs: Knobs) -> Never:
+        """Let a manager start and end consumers, which `group` watches over; until cancelled."""
+        self._group = group
+        await manage_local(
+            self.connection,
+            self.market,
+            model=self._plan.model,
+            zones=self._plan.zones,
+            knobs=knobs,
+            emit=self._emit,
+            prices_usd_per_hour=self._plan.prices_usd_per_hour,
+            says_gone=False,
+        )
+
+    async def _start_managed(self, capacity_type: CapacityType, zone: str) -> LocalNode:
+        if self._group is None:
+            raise UsageError(f"no manager runs here that could start {capacity_type} in {zone}")
+        node = await self.add(self._group, capacity_type, zone)
+        self._on_change(Started(node))
         return node
 
     async def stop(self) -> None:
@@ -226,10 +205,17 @@ async def fleet_up(
                 )
             )
             drilling = group.create_task(_may_be_drilled(connection, plan, server))
+            managing = (
+                group.create_task(fleet.manage(group, plan.managed)) if plan.managed else None
+            )
             try:
                 await _start(fleet, group, plan)
                 yield fleet
             finally:
+                if managing is not None:
+                    # It would replace whoever is drained.
+                    managing.cancel()
+                    await asyncio.wait([managing])
                 await fleet.stop()
                 sweeping.cancel()
                 drilling.cancel()

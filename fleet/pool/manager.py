@@ -63,7 +63,11 @@ class Board(Protocol):
 
 
 class Manager:
-    """Runs one model's pool. me: its name for people. knobs: where no operator set any."""
+    """Runs one model's pool.
+
+    me: its name for people. knobs: where no operator set any. woken: set by whoever wants the next
+    look soon. tick_s: between two looks that nobody asked for, at least LEAST_TICK_S.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,8 @@ class Manager:
         emit: Emit,
         knobs: Knobs,
         now: Callable[[], float] = time.time,
+        woken: asyncio.Event | None = None,
+        tick_s: float = TICK_S,
     ) -> None:
         self._model = model
         self._me = me
@@ -96,20 +102,17 @@ class Manager:
         self._fallback: bool | None = None
         self._said: object = None
         self._last: tuple[Snapshot, Decision] | None = None
-        self._wake = asyncio.Event()
-
-    def wake(self) -> None:
-        """Look soon: something happened."""
-        self._wake.set()
+        self._woken = woken or asyncio.Event()
+        self._tick_s = tick_s
 
     async def run(self) -> Never:
         """Go on until cancelled."""
         while True:
-            self._wake.clear()
+            self._woken.clear()
             self._leading.changed.clear()
             await self.tick()
             await asyncio.sleep(LEAST_TICK_S)
-            await self._rest(TICK_S - LEAST_TICK_S)
+            await self._rest(self._tick_s - LEAST_TICK_S)
 
     async def tick(self) -> Decision | None:
         """Look, decide and act once; None while another manager leads."""
@@ -146,7 +149,7 @@ class Manager:
     async def _rest(self, for_s: float) -> None:
         async with asyncio.TaskGroup() as group:
             waits = [
-                group.create_task(self._wake.wait()),
+                group.create_task(self._woken.wait()),
                 group.create_task(self._leading.changed.wait()),
             ]
             await asyncio.wait(waits, timeout=for_s, return_when=asyncio.FIRST_COMPLETED)
@@ -212,7 +215,7 @@ class Manager:
         if happened:
             # Who was refused in one zone asks in the next, and at once.
             self._eyes.heard(happened)
-            self.wake()
+            self._woken.set()
         return troubles
 
     def _say(self, decision: Decision) -> None:

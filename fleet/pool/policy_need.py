@@ -10,6 +10,7 @@ from fleet.pool.policy_fallback import Fallback, fallback
 from fleet.pool.policy_money import spend
 from fleet.pool.policy_scene import Scene
 from fleet.pool.policy_words import some
+from fleet.pool.snapshot import Work
 
 
 class Need(NamedTuple):
@@ -54,7 +55,9 @@ def need(scene: Scene, knobs: Knobs, *, most_on_demand: int) -> Need:
         most=most_on_demand, last_call_at=_pressing_at(scene, knobs, most_on_demand),
     )  # fmt: skip
     fell = _fall_back(scene, knobs, figures)
-    falls_back = fell.nodes > 0 or short > 0 or asked.keep > ready
+    # What is paid for anyway may as well find out how long an item takes.
+    measures = ready == 0 and spare > 0 and bool(asked.unmeasured)
+    falls_back = fell.nodes > 0 or short > 0 or asked.keep > ready or measures
     reasons = [why_spot, *_notes(scene, figures, closest, fell)]
     return Need(spot, fell, falls_back, figures, tuple(reasons))
 
@@ -111,9 +114,16 @@ def _must_measure(scene: Scene, knobs: Knobs) -> bool:
         return False
     margin_s = knobs.tuning.margin * scene.startup_s + knobs.tuning.usual_s / 2
     return any(
-        one.deadline is not None and 0 < one.deadline - scene.now < margin_s
+        one.deadline is not None and 0 < one.deadline - scene.now < max(margin_s, _half_s(one))
         for one in scene.asked.unmeasured
     )
+
+
+def _half_s(work: Work) -> float:
+    """Return half of a batch's window: it may be large, and the other half has to do for it."""
+    if work.deadline is None or work.submitted_at <= 0:
+        return 0.0
+    return (work.deadline - work.submitted_at) / 2
 
 
 def _pressing_at(scene: Scene, knobs: Knobs, most: int) -> float | None:

@@ -11,7 +11,8 @@ import pytest
 
 from consumers.setup.models import cache_dir, ensure_model
 from fleet.evidence import verify
-from fleet.pool.fleet_up import Fleet, FleetPlan, fleet_up
+from fleet.pool.fleet_plan import FleetPlan
+from fleet.pool.fleet_up import Fleet, fleet_up
 from tests.acceptance.test_vllm_fleet import TENANT, holder, lines_of, submit, told
 from tests.tools import missing
 

@@ -17,7 +17,8 @@ from fleet.broker.results import ResultLog
 from fleet.demo.play import prompts
 from fleet.job import ResultLine, Tier
 from fleet.manifest import Manifest, job_id
-from fleet.pool.fleet_up import Fleet, FleetPlan, fleet_up
+from fleet.pool.fleet_plan import FleetPlan
+from fleet.pool.fleet_up import Fleet, fleet_up
 from fleet.producer import Producer
 from tests.tools import missing
 

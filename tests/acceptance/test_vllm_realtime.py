@@ -12,7 +12,8 @@ from fleet.broker.nodes import Nodes
 from fleet.broker.tokens import TokenStream
 from fleet.job import Tier
 from fleet.live_answer import choices
-from fleet.pool.fleet_up import FleetPlan, fleet_up
+from fleet.pool.fleet_plan import FleetPlan
+from fleet.pool.fleet_up import fleet_up
 from fleet.producer import Producer
 from tests.tools import missing
 
