@@ -19,6 +19,8 @@ BENCHMARKS = (
     "checkpoint_cost",
     "batch_throughput",
     "manager_tick",
+    "simulate_table",
+    "simulate_speed",
 )
 
 

@@ -19,6 +19,8 @@ from fleet.pool.snapshot import Count, Snapshot, Work, Zone
 
 # A start-up until a node works, and one more for luck: later it is too late.
 MARGIN: Final = 2.0
+# More nodes than these are placed in lots; what does not fill one is placed at the next look.
+LOTS: Final = 200
 # SpotHedge's spares beside its level.
 SPARES: Final = 2
 
@@ -81,13 +83,15 @@ class Rival:
         zones = [zone for zone in snapshot.zones or () if self._is_sold(zone, kind)]
         names = [zone.name for zone in zones]
         open_to = active(names, kind, self._cooling, now=snapshot.now, tuning=self._knobs.tuning)
+        lot = max(1, nodes // LOTS)
         options = [
-            (zone.name, _cost(zone, kind, snapshot), _count(zone, kind).held)
+            (zone.name, _cost(zone, kind, snapshot), _count(zone, kind).held // lot)
             for zone in zones
             if zone.name in open_to
         ]
-        for zone, count in sorted(Counter(place(options, nodes) if options else ()).items()):
-            yield Launch(capacity_type=kind, zone=zone, count=count, why="")
+        lots = Counter(place(options, nodes // lot) if options else ())
+        for name, count in sorted(lots.items()):
+            yield Launch(capacity_type=kind, zone=name, count=count * lot, why="")
 
     def _is_sold(self, zone: Zone, kind: CapacityType) -> bool:
         if kind == "on-demand":
@@ -174,10 +178,11 @@ def _cost(zone: Zone, kind: CapacityType, snapshot: Snapshot) -> float:
 
 
 def _releases(snapshot: Snapshot, kind: CapacityType, nodes: int) -> Iterator[Release]:
+    lot = max(1, nodes // LOTS)
     options = []
     for zone in snapshot.zones or ():
         here = _count(zone, kind)
         loose = here.starting + here.idle
-        options.append((zone.name, _cost(zone, kind, snapshot), here.held, loose))
-    for name, count in sorted(Counter(give_back(options, nodes)).items()):
-        yield Release(capacity_type=kind, zone=name, count=count, why="")
+        options.append((zone.name, _cost(zone, kind, snapshot), here.held // lot, loose // lot))
+    for name, count in sorted(Counter(give_back(options, nodes // lot)).items()):
+        yield Release(capacity_type=kind, zone=name, count=count * lot, why="")
