@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from fleet.pool.decision import Decision, Figures, Memory, Reason
 from fleet.pool.knobs import Knobs, Tuning
+from fleet.pool.policy_scene import crashes_of
 from fleet.pool.policy_zones import cool
 from fleet.pool.snapshot import Snapshot
 
@@ -62,7 +63,8 @@ def _remembered(snapshot: Snapshot, knobs: Knobs, memory: Memory, gap: Gap) -> M
     cooling = cool(memory.cooling, snapshot.happened, now=snapshot.now, tuning=knobs.tuning)
     # Nothing is known yet of the nodes there are: the next look has to ask them.
     at = None if memory.at is None else snapshot.now
-    return replace(memory, at=at, cooling=cooling)
+    crashes, crashed_at = crashes_of(snapshot, memory)
+    return replace(memory, at=at, cooling=cooling, crashes=crashes, crashed_at=crashed_at)
 
 
 def _moved(memory: Memory, now: float) -> Memory:

@@ -53,7 +53,7 @@ def look(
     seen = prices(zones, knobs, memory, now=snapshot.now)
     usual = policy_spot.usual(memory, asked, knobs, ready=ready, held=held, for_s=for_s)
     cooling = cool(memory.cooling, snapshot.happened, now=snapshot.now, tuning=tuning)
-    crashes, crashed_at = _crashes(snapshot, memory)
+    count, crashed_at = crashes_of(snapshot, memory)
     if memory.at is None:
         # After a restart the nodes themselves say what was decided before.
         live = within(on_demand, knobs)
@@ -81,17 +81,22 @@ def look(
             item_s=item_s,
             on_demand_usd=seen.on_demand_usd,
             cooling=cooling,
-            crashes=crashes,
+            crashes=count,
             crashed_at=crashed_at,
         ),
     )
 
 
-def _crashes(snapshot: Snapshot, memory: Memory) -> tuple[int, float | None]:
-    """Count the starts in a row that ended in a crash."""
+def crashes_of(snapshot: Snapshot, memory: Memory) -> tuple[int, float | None]:
+    """Count the starts in a row that ended in a crash, and say when the last one did.
+
+    Told twice, a crash counts once: what is no later than the last one was counted before.
+    """
     crashes, at = memory.crashes, memory.crashed_at
     for one in sorted(snapshot.happened, key=lambda event: event.at):
         if isinstance(one, Crashed):
+            if memory.crashed_at is not None and one.at <= memory.crashed_at:
+                continue
             crashes, at = crashes + 1, min(one.at, snapshot.now)
         elif isinstance(one, BecameReady):
             crashes, at = 0, None

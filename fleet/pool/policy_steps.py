@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from fleet.job import CapacityType
 from fleet.pool.decision import Code, Launch, Reason, Release
 from fleet.pool.knobs import Knobs
+from fleet.pool.policy_money import bought
 from fleet.pool.policy_scene import Scene
 from fleet.pool.policy_targets import Targets
 from fleet.pool.policy_words import nodes
@@ -44,13 +45,18 @@ def steps(scene: Scene, wanted: Targets, knobs: Knobs) -> Steps:
     """Plan the launches, on-demand first, and what is given back."""
     allowed, reasons = _allowed(scene, knobs)
     more_on_demand = max(0, wanted.on_demand - scene.held_on_demand)
-    more_spot = max(0, wanted.spot - scene.held_spot + _to_replace(scene, knobs))
+    more_spot = max(0, wanted.spot - scene.held_spot + _to_replace(scene))
+    wished = more_on_demand + more_spot
+    more_on_demand, more_spot = _payable(scene, wanted, knobs, more_on_demand, more_spot)
     on_demand = _launch(scene, "on-demand", min(more_on_demand, allowed), wanted, knobs)
     spot = _launch(scene, "spot", min(more_spot, allowed - on_demand.nodes), wanted, knobs)
     missing = more_on_demand + more_spot
     if allowed < missing and not reasons:
         text = f"{nodes(missing)} are missing, {allowed} at most are launched at once"
         reasons.append(Reason(code="launch_cap", text=text))
+    if missing < wished:
+        text = f"launched when others are gone and it can be paid: {nodes(wished - missing)}"
+        reasons.append(Reason(code="budget", text=text))
     releases, said = _releases(scene, wanted)
     will_be = scene.held_on_demand + on_demand.nodes
     return Steps(
@@ -62,9 +68,23 @@ def steps(scene: Scene, wanted: Targets, knobs: Knobs) -> Steps:
     )
 
 
-def _to_replace(scene: Scene, knobs: Knobs) -> int:
-    """Count the spot that costs too much to stay, and whose successors may be paid beside it."""
-    if knobs.budget_usd_per_h is not None or scene.snapshot.work is None:
+def _payable(
+    scene: Scene, wanted: Targets, knobs: Knobs, on_demand: int, spot: int
+) -> tuple[int, int]:
+    """Launch what can be paid beside all that is still there, and the baseline in any case."""
+    spent, usd = wanted.figures.spend_usd_per_h, scene.seen.on_demand_usd
+    if knobs.budget_usd_per_h is None or spent is None or usd is None:
+        return on_demand, spot
+    left_usd = knobs.budget_usd_per_h - spent
+    for_baseline = min(on_demand, max(0, knobs.baseline - scene.held_on_demand))
+    on_demand = max(for_baseline, bought(left_usd, usd, on_demand))
+    spot_usd = max((scene.seen.spot[name] for name in scene.seen.cheap), default=usd)
+    return on_demand, bought(left_usd - on_demand * usd, spot_usd, spot)
+
+
+def _to_replace(scene: Scene) -> int:
+    """Count the spot that costs too much to stay: its successors are launched beside it."""
+    if scene.snapshot.work is None:
         return 0
     return sum(zone.spot.held for zone in scene.zones if zone.name in scene.seen.dear)
 

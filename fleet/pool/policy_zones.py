@@ -29,7 +29,7 @@ FORGET: Final = 3.0
 def cool(
     before: Sequence[Cooling], happened: Iterable[Happening], *, now: float, tuning: Tuning
 ) -> tuple[Cooling, ...]:
-    """Note which zones failed us, and forget what is long past."""
+    """Note which zones failed us, and forget what is long past. Told twice, it counts once."""
     kept = {
         # A clock that was set back must not make a zone wait for longer.
         (one.zone, one.capacity_type): msgspec.structs.replace(one, since=min(one.since, now))
@@ -62,6 +62,9 @@ def _failed(
         return Cooling(zone=zone, capacity_type=one.capacity_type, since=since,
                        for_s=THROTTLED_S, why="throttled")  # fmt: skip
     earlier = kept.get((zone, one.capacity_type))
+    if earlier and earlier.why == one.refusal and earlier.since >= since:
+        # Told before.
+        return earlier
     strikes = 1 + (earlier.strikes if earlier and earlier.why == one.refusal else 0)
     for_s = tuning.cool_failed_s * min(2 ** (strikes - 1), MOST_PATIENCE)
     if earlier:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from fleet.pool.decision import Cooling, Memory
 from fleet.pool.knobs import Knobs
 from fleet.pool.policy import decide
-from fleet.pool.snapshot import BecameReady, Count, Crashed, Load, Reclaimed, Work
+from fleet.pool.snapshot import BecameReady, Count, Crashed, LaunchFailed, Load, Reclaimed, Work
 from tests.scenes import (
     HOUR,
     KNOBS,
@@ -50,6 +50,25 @@ def test_what_happens_while_the_provider_is_silent_is_remembered() -> None:
     blind = decide(snapshot(BUSY, zones=None, happened=taken), KNOBS, remembering())
     seeing = decide(snapshot(BUSY, now=NOW + 15), KNOBS, blind.memory)
     assert set(launched(seeing, "spot")) == {"b", "c"}
+
+
+def test_what_is_told_twice_counts_once() -> None:
+    told = (
+        LaunchFailed(zone="a", at=NOW, capacity_type="spot"),
+        Crashed(zone="b", at=NOW, capacity_type="spot"),
+        Crashed(zone="b", at=NOW, capacity_type="spot"),
+    )
+    once = decide(snapshot(BUSY, happened=told), KNOBS, remembering()).memory
+    for again in (snapshot(BUSY, happened=told, zones=None), snapshot(BUSY, happened=told)):
+        memory = decide(again, KNOBS, once).memory
+        assert memory.cooling == once.cooling
+        assert memory.crashes == 2
+
+
+def test_crashes_are_counted_while_the_provider_is_silent() -> None:
+    told = tuple(Crashed(zone="a", at=NOW, capacity_type="spot") for _ in range(3))
+    blind = decide(snapshot(BUSY, zones=None, happened=told), KNOBS, remembering())
+    assert "crash_loop" in codes(decide(snapshot(BUSY, now=NOW + 15), KNOBS, blind.memory))
 
 
 def test_a_manager_that_starts_blind_asks_the_nodes_once_it_sees_them() -> None:

@@ -120,6 +120,20 @@ def test_nodes_on_their_way_out_use_up_the_budget_too() -> None:
     assert decide(seen, knobs, remembering(usual_spot=9.0)).spot == 1
 
 
+def test_nothing_is_launched_before_what_it_replaces_is_gone_and_paid_no_more() -> None:
+    # Three nodes of real-time are to become four, for which two spot nodes have to go.
+    here = zones((2, 2, 0), on_demand=3)
+    knobs = replace(KNOBS, baseline=2, budget_usd_per_h=22.0)
+    seen = snapshot(BUSY, zones=here, load=Load(busy=2.5))
+    first = decide(seen, knobs, remembering(realtime=3))
+    assert (first.realtime, first.spot) == (4, 2)
+    assert not first.launches
+    assert sum(released(first, "spot").values()) == 2
+    assert "launched when others are gone and it can be paid: 1 node" in str(first.reasons)
+    gone = replace(seen, zones=zones((1, 1, 0), on_demand=3), now=NOW + 15)
+    assert sum(launched(decide(gone, knobs, first.memory), "on-demand").values()) == 1
+
+
 def test_a_budget_without_any_price_adds_nothing() -> None:
     here = (zone("a", spot=Count(ready=1), spot_usd=None, on_demand_usd=None),)
     knobs = replace(KNOBS, budget_usd_per_h=100.0)
