@@ -95,7 +95,11 @@ def lives(
             if (life := _life(part, beat)) is not None:
                 found.append(life)
     found = _one_by_one(sorted(found, key=lambda life: (life.events[0].at, life.node)))
-    silent = _launched(found, sorted(launches, key=_since), by_node, now)
+    places = _places(found)
+    _end_by_machine(found, places, by_node)
+    # A manager that starts anew tells of the same launches once more.
+    once = {(launch.node, _since(launch)): launch for launch in launches}
+    silent = _launched(found, places, sorted(once.values(), key=_since), by_node, now)
     return sorted([*found, *silent], key=lambda life: (life.start, life.node))
 
 
@@ -175,17 +179,45 @@ def _since(launch: NodeLaunched) -> float:
     return launch.at if launch.since is None else min(launch.at, launch.since)
 
 
+def _places(found: Sequence[Life]) -> dict[str, list[int]]:
+    """Find lives by each name that their machine may have: `a-b-c`, `a-b`, `a`."""
+    places: dict[str, list[int]] = {}
+    for place, life in enumerate(found):
+        name = life.node
+        while name:
+            places.setdefault(name, []).append(place)
+            name = name.rpartition("-")[0]
+    return places
+
+
+def _end_by_machine(
+    found: list[Life], places: Mapping[str, Sequence[int]], by_node: Mapping[str, Sequence[Told]]
+) -> None:
+    """Let a life end with its machine, where that was seen under the machine's own name."""
+    for name, told in by_node.items():
+        if any(isinstance(event, Billed) for event in told):
+            continue
+        for gone in (event for event in told if isinstance(event, NodeGone)):
+            heirs = [place for place in places.get(name, ()) if found[place].start <= gone.at]
+            if not heirs or found[heirs[-1]].is_alive:
+                continue
+            life = found[heirs[-1]]
+            found[heirs[-1]] = msgspec.structs.replace(
+                life,
+                end=max(life.end, gone.at),
+                how=gone.cause if life.how == "vanished" and gone.cause else life.how,
+            )
+            break
+
+
 def _launched(
     found: list[Life],
+    places: Mapping[str, Sequence[int]],
     launches: Sequence[NodeLaunched],
     by_node: Mapping[str, Sequence[Told]],
     now: float | None,
 ) -> list[Life]:
     """Let lives begin with the launch of their machine; return those of machines without a word."""
-    places: dict[str, list[int]] = {}
-    for place, life in enumerate(found):
-        for name in _machine_names(life.node):
-            places.setdefault(name, []).append(place)
     silent: list[Life] = []
     taken: set[int] = set()
     for launch in launches:
@@ -199,13 +231,6 @@ def _launched(
         else:
             silent.append(_silent(launch, since, by_node.get(launch.node, ()), now))
     return silent
-
-
-def _machine_names(node: str) -> Iterator[str]:
-    """Yield the names that the machine of a node may have: `a-b-c`, `a-b`, `a`."""
-    while node:
-        yield node
-        node = node.rpartition("-")[0]
 
 
 def _silent(launch: NodeLaunched, since: float, told: Sequence[Told], now: float | None) -> Life:

@@ -17,7 +17,7 @@ from fleet.events import Emit, NodeGone, PoolActed, PoolAction
 from fleet.node import Node
 from fleet.pool.decision import Decision, Launch, Release
 from fleet.pool.leader import steady
-from fleet.pool.matching import drained, match, members, reclaimed, told, victims
+from fleet.pool.matching import drained, launched, match, members, reclaimed, told, victims
 from fleet.pool.provider import Fault, Granted, Machine, Provider, Request, Terminated
 from fleet.pool.reaper import Reaper
 from fleet.pool.snapshot import BecameReady, Crashed, Happening, Member
@@ -112,6 +112,7 @@ class Machines:
             for one in members(listed, nodes)
         )
         sight = Sight(machines=listed, nodes=tuple(nodes), members=seen)
+        self._tell_launched(listed)
         happened = tuple(self._changes(sight))
         self._before = sight
         return msgspec.structs.replace(sight, happened=happened)
@@ -163,12 +164,22 @@ class Machines:
                 self._tell_gone(one, after, before, at)
         return found
 
+    def _tell_launched(self, machines: Sequence[Machine]) -> None:
+        """Tell the ledger of machines when they are first seen, whoever launched them.
+
+        Not at the launch: a manager that dies right behind it would have told nobody.
+        """
+        known = {one.id for one in self._before.machines} if self._before else set()
+        for one in machines:
+            if one.alive and one.id not in known:
+                self._emit(launched(one, model=self._model, at=self._now()))
+
     def _tell_gone(self, machine: Machine, after: Machine | None, before: Sight, at: float) -> None:
         node = match([machine], before.nodes).get(machine.id)
-        if node is not None:
-            cause = (after.end if after else None) or "no longer listed"
-            ended_at = (after.ended_at if after else None) or at
-            self._emit(NodeGone(at=min(at, ended_at), node=node.node, cause=cause))
+        name = node.node if node else machine.node
+        cause = (after.end if after else None) or "no longer listed"
+        ended_at = (after.ended_at if after else None) or at
+        self._emit(NodeGone(at=min(at, ended_at), node=name, cause=cause))
 
     async def _launch(self, launch: Launch, count: int) -> list[Happening]:
         request = Request(

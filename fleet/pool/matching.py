@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from fleet.events import NodeLaunched
 from fleet.job import CapacityType
 from fleet.node import Node
 from fleet.pool.provider import FaultKind, Granted, Machine
@@ -34,6 +35,19 @@ class Victims(msgspec.Struct, frozen=True, kw_only=True):
 
     end: tuple[str, ...] = ()
     drain: tuple[str, ...] = ()
+
+
+def launched(machine: Machine, *, model: str, at: float) -> NodeLaunched:
+    """Say what the ledger has to know of a machine before its node says a word."""
+    return NodeLaunched(
+        at=at,
+        node=machine.node,
+        capacity_type=machine.capacity_type,
+        zone=machine.zone,
+        model=model,
+        instance_type=machine.instance_type,
+        since=machine.started_at,
+    )
 
 
 def match(machines: Iterable[Machine], nodes: Iterable[Node]) -> dict[str, Node]:

@@ -178,6 +178,14 @@ def test_a_machine_costs_money_from_its_launch() -> None:
     assert [account.seconds / HOUR for account in accounts] == [2]
 
 
+def test_a_machine_is_paid_for_until_its_own_end() -> None:
+    machine, node = Machine("i-1", launched=0), Machine("i-1-abc", launched=0)
+    told = [machine.launched(0), machine.launched(0), node.started(1), node.stopped(2, "command")]
+    accounts = accounts_of(*told, machine.gone(3, "terminated"), Machine("i-12").gone(9))
+    assert [(account.seconds / HOUR, account.life.how) for account in accounts] == [(3, "command")]
+    assert hours(accounts) == {"start_up": 2, "drain_tail": 1}
+
+
 def test_a_machine_that_never_said_a_word_is_start_up_and_nothing_else() -> None:
     told = [
         Machine("i-1").launched(0),

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fleet.events import NodeGone
+from fleet.events import NodeGone, NodeLaunched
 from fleet.pool.decision import Decision
 from fleet.pool.knobs import Knobs
 from fleet.pool.simcloud import SimZone
@@ -167,6 +167,23 @@ async def test_the_ledger_is_told_when_a_machine_has_gone() -> None:
     await run.ticks(300)
     [gone] = [one for one in world.events if isinstance(one, NodeGone)]
     assert (gone.node, gone.cause) == (f"{lost.id}-x1", "reclaimed")
+
+
+async def test_the_ledger_is_told_of_every_machine_once_and_of_those_nobody_hears_too() -> None:
+    world = World()
+    run = Run(world)
+    world.work = (batch(node_h=40, due_in_h=24),)
+    await run.ticks(300)
+    machines = await world.machines()
+    told = [one for one in world.events if isinstance(one, NodeLaunched)]
+    assert {(one.node, one.since) for one in told} >= {(m.node, m.started_at) for m in machines}
+    assert len({one.node for one in told}) == len(told)
+    world.mute.add(machines[0].id)
+    await run.ticks(30)
+    world.cloud.reclaim(machines[0].id)
+    await run.ticks(300)
+    [gone] = [one for one in world.events if isinstance(one, NodeGone)]
+    assert gone.node == machines[0].node
 
 
 async def test_why_a_batch_waits_is_told_by_the_last_look() -> None:
