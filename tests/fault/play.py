@@ -157,13 +157,22 @@ async def _leftovers(act: Act) -> None:
     """I6 and I8: who is alive answers, and nobody is connected who is not alive."""
     for name in await _silent(act):
         act.note("deaf", name, outcome=f"its process runs, its heart did not beat for {DEAF_S} s")
-    alive = act.base()
-    known = {"fleet-up", "test", *alive, *(f"{name}-lease" for name in alive)}
-    for name in await asyncio.to_thread(act.stage.connections):
-        if name not in known:
-            act.note("left_behind", name, outcome="connection")
+    for name in await _strangers(act):
+        act.note("left_behind", name, outcome="connection")
     if leaked := act.stage.leaked_fds():
         act.note("left_behind", "fleet up", outcome=f"{leaked} files")
+
+
+async def _strangers(act: Act) -> set[str]:
+    """Name connections of nobody who is alive, once all who dial had time to say their names."""
+    give_up = time.monotonic() + DEAF_S
+    while True:
+        alive = act.base()
+        known = {"fleet-up", "test", *alive, *(f"{name}-lease" for name in alive)}
+        strangers = set(await asyncio.to_thread(act.stage.connections)) - known
+        if not strangers or time.monotonic() > give_up:
+            return strangers
+        await asyncio.sleep(POLL_S)
 
 
 async def _silent(act: Act) -> set[str]:
