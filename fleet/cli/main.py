@@ -40,6 +40,8 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "drain": Lazy("fleet.cli.drain", "Let go of a node: it hands over what it holds.", "drain"),
     "resume": Lazy("fleet.cli.drain", "Call a node back that was told to drain.", "resume"),
     "drill": Lazy("fleet.cli.drill", "Interrupt a node on purpose, and see what comes of it."),
+    "pool": Lazy("fleet.cli.pool", "Run a pool of nodes by deadlines and prices, and see why."),
+    "why": Lazy("fleet.cli.why", "Why a job or a batch waits, and until when."),
     "simulate": Lazy("fleet.cli.simulate", "What spot would cost, recorded or made up."),
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
     "cost": Lazy("fleet.cli.cost", "What it cost: useful work, waste, and what was saved."),

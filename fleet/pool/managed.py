@@ -28,6 +28,7 @@ QUICK: Final = Tuning(
 # Labels on processes, not a bill: an hour of an H100.
 PRICES_USD_PER_HOUR: Final[dict[str, float]] = {"on-demand": 4.50, "spot": 1.80}
 TICK_S: Final = 2.0
+LEASE_S: Final = 6.0
 POLL_S: Final = 0.2
 
 

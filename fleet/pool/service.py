@@ -17,7 +17,7 @@ from fleet.errors import BrokerUnreachable
 from fleet.events import Emit
 from fleet.pool import desk
 from fleet.pool.knobs import Knobs
-from fleet.pool.leader import Leader
+from fleet.pool.leader import TTL_S, Leader
 from fleet.pool.machines import Hands, Machines, TellDrain
 from fleet.pool.manager import LEAST_TICK_S, TICK_S, Manager
 from fleet.pool.provider import Provider
@@ -35,7 +35,8 @@ NEWS: Final = (
 class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One pool. provider: its name, for people. zones: in which machines may be launched.
 
-    knobs: what counts until an operator sets any. tick_s: between two looks.
+    knobs: what counts until an operator sets any. tick_s: between two looks. lease_s: for how long
+    nobody acts when the manager that leads dies.
     """
 
     model: str
@@ -43,6 +44,7 @@ class PoolPlan(msgspec.Struct, frozen=True, kw_only=True):
     zones: tuple[str, ...]
     knobs: Knobs = Knobs()
     tick_s: Annotated[float, msgspec.Meta(ge=LEAST_TICK_S)] = TICK_S
+    lease_s: float = TTL_S
 
 
 def me() -> str:
@@ -93,7 +95,7 @@ async def manage(
     now: Callable[[], float] = time.time,
 ) -> Never:
     """Run a pool until cancelled, and let the next manager lead at once then."""
-    leader = Leader(connection, plan.model, by=by)
+    leader = Leader(connection, plan.model, by=by, ttl_s=plan.lease_s)
     woken = asyncio.Event()
     world = World(
         connection, plan.model, hands=hands, quotes=quotes, zones=plan.zones, woken=woken.set,
