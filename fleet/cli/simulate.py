@@ -1,5 +1,6 @@
 """`fleet simulate`: what the pool's policy would cost on a market, beside others and the bound."""
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fleet.pool.simulate.compare import Run
     from fleet.pool.simulate.outcome import Outcome
     from fleet.pool.simulate.question import Answer
+    from fleet.pool.simulate.recorded import Past
 
 HEAD: Final = (
     "policy",
@@ -52,6 +54,7 @@ HOW: Final = "pip install 'overbook[sim]'"
     show_default=True,
     help="A market that is made up, where no --traces are given.",
 )
+@click.option("--events", is_flag=True, help="This fleet's own past, as its events tell it.")
 @click.option(
     "--window",
     type=Length(),
@@ -91,6 +94,11 @@ HOW: Final = "pip install 'overbook[sim]'"
     default=2.5,
     show_default=True,
     help="On-demand price by spot price, where none is recorded.",
+)
+@click.option(
+    "--on-demand-usd",
+    type=click.FloatRange(0, min_open=True),
+    help="Price of an on-demand node-hour, to go with --prices.",
 )
 @click.option(
     "--load",
@@ -135,14 +143,19 @@ HOW: Final = "pip install 'overbook[sim]'"
     metavar="FILE",
     help="Draw it: .png, .svg or .pdf.",
 )
+@options.nats
 @options.as_json
-def command(picture: Path | None, *, as_json: bool, **given: Any) -> int:
+def command(
+    picture: Path | None, nats: str | None, *, events: bool, as_json: bool, **given: Any
+) -> int:
     """Run the pool's policy on a market of spot nodes, recorded or made up, beside others.
 
     The same code as in production decides. Cost is by what the same work costs on on-demand nodes
     that start at once and never idle; the bound is the cheapest plan of all with hindsight. Nothing
-    is launched, and no broker is needed. Exit codes: 0 done, 2 wrong usage.
+    is launched, and only --events needs a broker. Exit codes: 0 done, 2 wrong usage, 4 no spot node
+    in the events, 5 broker unreachable.
     """
+    past = options.run(_recall(nats, given)) if events else None
     _needs("matplotlib", picture is not None, "--picture")
     from fleet.pool.simulate.question import Question, ask, can_bound
 
@@ -151,7 +164,7 @@ def command(picture: Path | None, *, as_json: bool, **given: Any) -> int:
     given["most_on_demand"] = _or(given["most_on_demand"], round(7 * load))
     if not can_bound():
         click.echo(f"no bound without SciPy: {HOW}", err=True)
-    answer, runs = ask(msgspec.convert(given, Question), on_run=_tell)
+    answer, runs = ask(msgspec.convert(given, Question), past=past, on_run=_tell)
     if picture:
         from fleet.pool.simulate.picture import draw
 
@@ -162,6 +175,18 @@ def command(picture: Path | None, *, as_json: bool, **given: Any) -> int:
     else:
         click.echo("\n".join(_text(answer, runs)))
     return 0
+
+
+async def _recall(nats: str | None, given: dict[str, Any]) -> "Past":
+    from fleet.broker.connection import connect
+    from fleet.broker.context import find_target
+    from fleet.broker.eventlog import EventLog
+    from fleet.lives import believed
+    from fleet.pool.simulate.recorded import recall
+
+    async with connect(find_target(nats, os.environ), name="fleet-simulate") as connection:
+        told = [believed(one.event, one.written_at) async for one in EventLog(connection).read()]
+    return recall(told, window_s=given["window"], price_ratio=given["price_ratio"])
 
 
 def _tell(name: str) -> None:

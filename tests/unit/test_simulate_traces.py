@@ -48,7 +48,7 @@ def test_a_price_file_counts_before_all_others(tmp_path: Path) -> None:
     write(tmp_path, "zone-a", [1, 1, 1])
     prices = tmp_path / "prices.json"
     prices.write_text(json.dumps({"zone-a": [0.1, 0.2, 0.3]}))
-    zone = read(tmp_path, prices=prices).zones[0]
+    zone = read(tmp_path, prices=prices, on_demand_usd=1.0).zones[0]
     assert [zone.price(tick) for tick in range(3)] == [0.1, 0.2, 0.3]
 
 
@@ -121,6 +121,14 @@ def test_prices_that_do_not_fit_are_refused(
     if not series:
         prices.write_text('{"other": [1.0, 1.0]}')
     with pytest.raises(UsageError, match=words):
+        read(tmp_path, prices=prices, on_demand_usd=1.0)
+
+
+def test_spot_prices_without_an_on_demand_price_say_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "zone-a", [1, 1])
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps({"zone-a": [1.0, 1.0]}))
+    with pytest.raises(UsageError, match="on-demand"):
         read(tmp_path, prices=prices)
 
 

@@ -12,6 +12,7 @@ from fleet.pool.simulate.compare import Run, compare
 from fleet.pool.simulate.generator import generate
 from fleet.pool.simulate.market import Market, cut, factor_for, scaled
 from fleet.pool.simulate.outcome import Outcome
+from fleet.pool.simulate.recorded import Past
 from fleet.pool.simulate.traces import read
 from fleet.pool.simulate.world import Rules
 
@@ -23,7 +24,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     traces, prices: a recorded market; without, `market` names one that is made up. days: how much
     of a recording is used, None for all; how much is made up, None for 15. scale: of counts, None
-    for `factor_for`. load: nodes that the batches keep busy on average; every: between two of them.
+    for `factor_for`. on_demand_usd: of a node-hour, None for what is recorded. load: nodes that the
+    batches keep busy on average; every: between two of them.
     """
 
     traces: Path | None = None
@@ -35,6 +37,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     from_day: float = 0.0
     scale: int | None = None
     price_ratio: float = 2.5
+    on_demand_usd: float | None = None
     load: float = 6.0
     every: float = 7200.0
     startup: float = 600.0
@@ -70,20 +73,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ask(
-    question: Question, *, on_run: Callable[[str], None] = lambda _: None
+    question: Question,
+    *,
+    past: Past | None = None,
+    on_run: Callable[[str], None] = lambda _: None,
 ) -> tuple[Answer, Mapping[str, Run]]:
     """Run all policies, told to `on_run` one by one; return the answer, and how they got there.
 
-    Raises UsageError for a market that cannot be read, or has no room for any batch.
+    past: instead of a market that is read or made up, and of batches at random. Raises UsageError
+    for a market that cannot be read, or has no room for any batch.
     """
-    market = _market(question)
-    work = arrivals(
-        horizon_s=market.horizon_s,
-        mean_nodes=question.load,
-        window_s=question.window,
-        every_s=question.every,
-        seed=question.seed,
-    )
+    market, work = past or _market_and_work(question)
+    load = sum(one.work_s for one in work) / market.horizon_s if past else question.load
     # A pool of thousands may be launched faster than one of ten.
     per_tick = max(Tuning().launches_per_tick, question.most_spot // 10)
     knobs = Knobs(
@@ -92,7 +93,7 @@ def ask(
         tuning=Tuning(launches_per_tick=per_tick),
     )
     rules = Rules(startup_s=question.startup, lost_s=question.lost, item_s=question.job)
-    runs = compare(market, work, knobs=knobs, rules=rules, mean_nodes=question.load, on_run=on_run)
+    runs = compare(market, work, knobs=knobs, rules=rules, mean_nodes=load, on_run=on_run)
     answer = Answer(
         policies={name: run.outcome for name, run in runs.items()},
         bound=Bound(cost_ratio=None),
@@ -118,12 +119,29 @@ def can_bound() -> bool:
     return find_spec("scipy") is not None
 
 
+def _market_and_work(question: Question) -> Past:
+    market = _market(question)
+    work = arrivals(
+        horizon_s=market.horizon_s,
+        mean_nodes=question.load,
+        window_s=question.window,
+        every_s=question.every,
+        seed=question.seed,
+    )
+    return Past(market, work)
+
+
 def _market(question: Question) -> Market:
     if question.traces is None:
         days = 15 if question.days is None else question.days
         market = generate(question.market, horizon_s=days * DAY_S, seed=question.seed)
     else:
-        market = read(question.traces, prices=question.prices, price_ratio=question.price_ratio)
+        market = read(
+            question.traces,
+            prices=question.prices,
+            price_ratio=question.price_ratio,
+            on_demand_usd=question.on_demand_usd,
+        )
         for_s = None if question.days is None else question.days * DAY_S
         market = cut(market, from_s=question.from_day * DAY_S, for_s=for_s)
     return scaled(market, question.scale or factor_for(market, question.most_spot))

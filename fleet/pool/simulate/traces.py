@@ -166,6 +166,8 @@ def _zone(
     on_demand_usd = frame.on_demand_usd or (info.on_demand_per_gpu_hour if info else UNIT_USD)
     spot_usd: tuple[float, ...] = (on_demand_usd / frame.price_ratio,)
     if series:
+        if not (info or frame.on_demand_usd):
+            raise UsageError(f"{name}: say what on-demand nodes cost, to go with the spot prices")
         spot_usd = _spot_series(name, series, at)
     elif info:
         spot_usd = (info.spot_per_gpu_hour,)
