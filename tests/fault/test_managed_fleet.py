@@ -1,6 +1,5 @@
 """A fleet of real processes that a manager runs, and a market that takes zones away."""
 
-import io
 import os
 import time
 from collections.abc import AsyncIterator
@@ -11,12 +10,10 @@ import msgspec
 import pytest
 
 from fleet.accounts import open_books
-from fleet.batch_file import bodies, survey
-from fleet.batches import Batches, draft
+from fleet.batches import Batches
 from fleet.cost import report
 from fleet.events import PoolActed, PoolDecided
 from fleet.ledger import PARTS
-from fleet.manifest import Manifest
 from fleet.node import Node
 from fleet.pool.fleet_plan import FleetPlan
 from fleet.pool.fleet_up import Fleet, fleet_up
@@ -24,8 +21,9 @@ from fleet.pool.knobs import Knobs
 from fleet.pool.managed import PRICES_USD_PER_HOUR, QUICK
 from fleet.prices import read_book
 from tests.asking import events_of, eventually
+from tests.batching import submit_batch
 from tests.fleets import QUICK as QUICK_SETTINGS
-from tests.integration.batch_kit import content, finished
+from tests.integration.batch_kit import finished
 
 MODEL, TENANT = "smollm2", "acme"
 ITEMS, WINDOW_S = 80, 60.0
@@ -50,18 +48,6 @@ async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     assert not [pid for pid in pids if _lives(pid)]
 
 
-async def submit(fleet: Fleet, items: int, *, tokens: int, window_s: float) -> Manifest:
-    raw = content(items).replace(b'"messages"', b'"max_tokens":%d,"messages"' % tokens)
-    found = survey(io.BytesIO(raw), chunk=2)
-    plan = draft(
-        found, tenant=TENANT, model=MODEL, input_name="in.jsonl", now=time.time(), batch="b",
-        completion_window_s=window_s,
-    )  # fmt: skip
-    return await Batches(fleet.connection, tenant=TENANT).submit(
-        plan, bodies(io.BytesIO(raw), found)
-    )
-
-
 async def working(fleet: Fleet, *zones: str, but: str = "") -> list[Node]:
     """Wait for spot nodes that are ready in each of the zones, and for none in another."""
 
@@ -77,7 +63,9 @@ async def working(fleet: Fleet, *zones: str, but: str = "") -> list[Node]:
 
 async def test_zones_go_and_come_back_and_the_deadline_is_met(fleet: Fleet) -> None:
     assert not [one for one in await fleet.nodes.list() if one.capacity_type == "spot"]
-    manifest = await submit(fleet, ITEMS, tokens=40, window_s=WINDOW_S)
+    manifest = await submit_batch(
+        fleet.connection, tenant=TENANT, model=MODEL, items=ITEMS, tokens=40, window_s=WINDOW_S
+    )
     await working(fleet, "a", "b", "c")
     await fleet.market.take_away("a")
     ready = await working(fleet, "b", "c", but="a")
@@ -110,7 +98,9 @@ async def test_zones_go_and_come_back_and_the_deadline_is_met(fleet: Fleet) -> N
 async def test_on_demand_takes_over_when_no_zone_sells_spot(fleet: Fleet) -> None:
     for zone in ("a", "b", "c"):
         fleet.market.close(zone)
-    manifest = await submit(fleet, 5, tokens=40, window_s=60.0)
+    manifest = await submit_batch(
+        fleet.connection, tenant=TENANT, model=MODEL, items=5, tokens=40, window_s=WINDOW_S
+    )
     status = await finished(Batches(fleet.connection, tenant=TENANT), "b")
     assert manifest.deadline is not None
     assert time.time() < manifest.deadline
