@@ -85,8 +85,8 @@ HOW: Final = "pip install 'overbook[sim]'"
     "--scale",
     type=click.IntRange(1, 100_000),
     metavar="N",
-    help="Multiply the recorded counts; without it, until the spot that is wanted at most "
-    "is there twice when all zones have any.",
+    help="Multiply the counts; without it a recording is multiplied until all zones at their best "
+    "have twice the most spot that is wanted, and a made-up market as the load.",
 )
 @click.option(
     "--price-ratio",

@@ -60,6 +60,8 @@ MARKETS: Final[Mapping[str, Sequence[Weather]]] = {
     "h100": H100,
 }
 GAP_S: Final = 300.0
+# A load of so many nodes is what the zones have enough for, or, of scarce ones, too little.
+MADE_FOR: Final = 6.0
 
 
 def generate(name: str, *, horizon_s: float, seed: int, gap_s: float = GAP_S) -> Market:

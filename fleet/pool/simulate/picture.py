@@ -45,7 +45,7 @@ def _costs(axes: Axes, runs: Mapping[str, Run], bound: float | None) -> None:
     axes.axvline(1.0, color="black", linewidth=0.8)
     if bound is not None:
         axes.axvline(bound, color="black", linestyle=":", label=f"hindsight bound {bound:.3f}")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper right")
     axes.set_xlim(0, max(1.2, *ratios) * 1.15)
     axes.set_xlabel("cost, by the same work on on-demand nodes (red: deadlines missed)")
 
@@ -62,6 +62,8 @@ def _over_time(nodes: Axes, backlog: Axes, runs: Mapping[str, Run]) -> None:
         series = [getattr(point, name) for point in points]
         nodes.step(days, series, where="post", color=INK[name], label=label)
     nodes.set_ylabel(f"nodes of {first}")
+    # Room for the legend above the highest.
+    nodes.set_ylim(0, 1.2 * max(1, *(max(p.available, p.spot, p.on_demand) for p in points)))
     nodes.legend(loc="upper right", ncols=3)
     backlog.fill_between(days, [point.waiting_h for point in points], color=INK["waiting"])
     backlog.set_ylabel("node-hours waiting")

@@ -9,7 +9,7 @@ import msgspec
 from fleet.pool.knobs import Knobs, Tuning
 from fleet.pool.simulate.arrivals import arrivals
 from fleet.pool.simulate.compare import Run, compare
-from fleet.pool.simulate.generator import generate
+from fleet.pool.simulate.generator import MADE_FOR, generate
 from fleet.pool.simulate.market import Market, cut, factor_for, scaled
 from fleet.pool.simulate.outcome import Outcome
 from fleet.pool.simulate.recorded import Past
@@ -24,7 +24,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     traces, prices: a recorded market; without, `market` names one that is made up. days: how much
     of a recording is used, None for all; how much is made up, None for 15. scale: of counts, None
-    for `factor_for`. on_demand_usd: of a node-hour, None for what is recorded. load: nodes that the
+    for enough. on_demand_usd: of a node-hour, None for what is recorded. load: nodes that the
     batches keep busy on average; every: between two of them.
     """
 
@@ -135,6 +135,7 @@ def _market(question: Question) -> Market:
     if question.traces is None:
         days = 15 if question.days is None else question.days
         market = generate(question.market, horizon_s=days * DAY_S, seed=question.seed)
+        enough = max(1, round(question.load / MADE_FOR))
     else:
         market = read(
             question.traces,
@@ -144,4 +145,5 @@ def _market(question: Question) -> Market:
         )
         for_s = None if question.days is None else question.days * DAY_S
         market = cut(market, from_s=question.from_day * DAY_S, for_s=for_s)
-    return scaled(market, question.scale or factor_for(market, question.most_spot))
+        enough = factor_for(market, question.most_spot)
+    return scaled(market, question.scale or enough)
