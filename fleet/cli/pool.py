@@ -81,6 +81,13 @@ def command() -> None:
     help="A belt: never more machines than this, whatever is decided.",
 )
 @click.option(
+    "--lease",
+    "lease_s",
+    type=click.FloatRange(1, 300),
+    metavar="SECONDS",
+    help="For how long nobody acts when the manager that leads dies; default: 15, local 6.",
+)
+@click.option(
     "--set",
     "changes",
     multiple=True,

@@ -77,6 +77,8 @@ async def run_pool(given: Mapping[str, Any], changes: Mapping[str, str]) -> None
             if changes:
                 set_ = await Switches(connection, plan.model).set(changes, otherwise=plan.knobs)
                 plan = msgspec.structs.replace(plan, knobs=set_)
+            if given["lease_s"] is not None:
+                plan = msgspec.structs.replace(plan, lease_s=given["lease_s"])
             await _until_stopped(ground, parts._replace(plan=plan))
 
 

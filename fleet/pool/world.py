@@ -180,12 +180,15 @@ class World:
 
     def _take_batch(self, key: str, value: Manifest | None) -> None:
         manifest, known = value, self._batches.pop(key, None)
-        if manifest is None or manifest.model != self._model or manifest.state not in OPEN:
-            return
-        if key == batch_key(manifest.tenant, manifest.id):
+        if (
+            manifest is not None
+            and manifest.model == self._model
+            and manifest.state in OPEN
+            and key == batch_key(manifest.tenant, manifest.id)
+        ):
             self._batches[key] = submitted(manifest)
-            if known != self._batches[key]:
-                self._woken()
+        if known != self._batches.get(key):
+            self._woken()
 
 
 async def _tried(reading: Awaitable[T], what: str, troubles: list[str]) -> T | None:

@@ -1,10 +1,7 @@
 """Two managers at one broker, as operators run them: one acts, and when it dies the other one."""
 
-import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,35 +15,10 @@ from tests.fleets import QUICK
 from tests.integration import cli
 from tests.integration.batch_kit import content, finished, plan_of
 from tests.integration.brokers import connected
+from tests.managers import running
 from tests.server import nats_server
 
 BOUND_S = 40.0
-
-
-class Managers:
-    """Processes of `fleet pool run`, started one by one."""
-
-    def __init__(self, url: str, words: tuple[str, ...]) -> None:
-        self._url = url
-        self._words = words
-        self.started: list[asyncio.subprocess.Process] = []
-
-    async def add(self) -> asyncio.subprocess.Process:
-        self.started.append(await cli.start(self._url, *self._words))
-        return self.started[-1]
-
-
-@asynccontextmanager
-async def running(url: str, words: tuple[str, ...]) -> AsyncIterator[Managers]:
-    managers = Managers(url, words)
-    try:
-        yield managers
-    finally:
-        for process in managers.started:
-            if process.returncode is None:
-                process.kill()
-            if process.stdout is not None and not process.stdout.at_eof():
-                await process.communicate()
 
 
 async def test_one_manager_acts_and_the_other_takes_over_when_it_is_killed(
@@ -54,7 +26,7 @@ async def test_one_manager_acts_and_the_other_takes_over_when_it_is_killed(
 ) -> None:
     for name, value in QUICK.items():
         monkeypatch.setenv(name, value)
-    words = ("pool", "run", "--model", unique, "--engine", "scripted", "--json",
+    words = ("pool", "run", "--model", unique, "--engine", "scripted", "--json", "--lease", "3",
              "--token-rate", "10", "--set", "most_spot=1")  # fmt: skip
     with nats_server(tmp_path) as server:
         async with connected(server.url) as connection, running(server.url, words) as processes:
