@@ -67,6 +67,8 @@ def read(
     gap_s = min(one.metadata.gap_seconds for one in recordings.values())
     notes: list[str] = []
     ticks = _ticks(recordings, gap_s, notes)
+    if gapped := sum(bool(one.metadata.recording_gap_after_tick) for one in recordings.values()):
+        notes.append(f"the recordings of {gapped} zones have gaps, which are not filled")
     zones = [
         _zone(name, one, series, _Frame(gap_s, ticks, price_ratio, on_demand_usd), notes)
         for name, one in recordings.items()
@@ -158,8 +160,6 @@ def _zone(
     meta = recording.metadata
     zone = meta.zone or name
     filled = _filled(zone, recording.data, notes)
-    if gaps := len(meta.recording_gap_after_tick):
-        notes.append(f"{zone}: {gaps} gaps in the recording, which are not filled")
     # Ticks of a coarse recording are repeated on those of the finest.
     at = [int(tick * frame.gap_s / meta.gap_seconds) for tick in range(frame.ticks)]
     info = meta.price_info
