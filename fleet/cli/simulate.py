@@ -155,8 +155,8 @@ def command(
     is launched, and only --events needs a broker. Exit codes: 0 done, 2 wrong usage, 4 no spot node
     in the events, 5 broker unreachable.
     """
-    past = options.run(_recall(nats, given)) if events else None
     _needs("matplotlib", picture is not None, "--picture")
+    past = options.run(_recall(nats, given)) if events else None
     from fleet.pool.simulate.question import Question, ask, can_bound
 
     load = given["load"]
