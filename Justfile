@@ -31,8 +31,8 @@ install:
 demo: setup
     "{{ venv }}/bin/fleet" demo
 
-# All that CI checks: format, lint, types, imports and every test
-check: setup && test-all
+# All that CI checks: format, lint, types, imports and every test, two files at a time
+check: setup && (test-all "-n" "2" "--dist" "loadgroup")
     "{{ python }}" -m ruff format --check
     "{{ python }}" -m ruff check
     "{{ python }}" -m mypy

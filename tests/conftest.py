@@ -14,12 +14,23 @@ from tests.server import nats_server
 
 # No test asks the machine's real metadata service; those that play one say so.
 os.environ["FLEET_CLOUD"] = "none"
-# Not left to the children: settings refuse FLEET_ names that they do not know.
-SEED = int(os.environ.pop("FLEET_SEED", "") or secrets.randbits(32))
+# Not left to the children: settings refuse FLEET_ names that they do not know. Beside each other,
+# test processes share one seed.
+SHARED = "OVERBOOK_SEED"
+SEED = int(os.environ.pop("FLEET_SEED", "") or os.environ.get(SHARED, "") or secrets.randbits(32))
+os.environ[SHARED] = str(SEED)
 
 # The machine may be slow; a slow example is no bug. A failure prints how to run it again.
 hypothesis.settings.register_profile("overbook", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("overbook")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file in one process, and in one of them all that needs the real engine's memory."""
+    for item in items:
+        needs_engine = item.get_closest_marker("vllm") is not None
+        group = "vllm" if needs_engine else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_report_header() -> str:
