@@ -36,6 +36,7 @@ class RunningFleet:
         self.folder = folder
         self.nodes: dict[str, int] = {}
         self.nats = ""
+        self._ended: set[str] = set()
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=[process.stdout])
         self._reader.start()
@@ -68,7 +69,9 @@ class RunningFleet:
         """Name the consumers whose process has ended."""
         # A copy: the thread that reads what the fleet says adds to it.
         nodes = list(self.nodes.items())
-        return [name for name, pid in nodes if not Path(f"/proc/{pid}").exists()]
+        # Its number may be another process's by now.
+        ended = set(self._ended)
+        return [name for name, pid in nodes if name in ended or not Path(f"/proc/{pid}").exists()]
 
     def logs(self) -> dict[str, str]:
         """Read every log file of the fleet."""
@@ -95,6 +98,8 @@ class RunningFleet:
                 for node in (*said.get("consumers", ()), said.get("replacement")):
                     if node:
                         self.nodes[node["node"]] = node["pid"]
+                if said["event"] == "ended":
+                    self._ended.add(said["node"])
                 self._said.put(said)
         self._said.put({"event": "eof"})
 

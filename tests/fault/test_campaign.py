@@ -4,8 +4,8 @@ import asyncio
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,24 +21,30 @@ from tests.fault.surroundings import SURROUNDINGS
 from tests.fleets import ROOT
 
 SEEDS = TURNS
-SOAK_SEEDS = 20
+SOAK_SEEDS, SOAK_STAGES = 20, 4
 SCENARIOS = (*POINTS_HURT, *NODES, *CROWDS, *SURROUNDINGS)
 # Names of tenants are made of seeds.
 FIRST = SEED % 1_000_000
 
 
+@contextmanager
+def several_stages(factory: pytest.TempPathFactory, count: int) -> Iterator[list[Stage]]:
+    """Set as many stages; seeds are played beside each other, for most of the time all wait."""
+    with ExitStack() as stack:
+        folders = [factory.mktemp("campaign") for _ in range(count)]
+        yield [stack.enter_context(stage(folder)) for folder in folders]
+
+
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stage]]:
-    with ExitStack() as stack:
-        folders = [tmp_path_factory.mktemp("campaign") for _ in range(SEEDS)]
-        yield [stack.enter_context(stage(folder)) for folder in folders]
+    with several_stages(tmp_path_factory, SEEDS) as them:
+        yield them
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_no_job_is_lost_doubled_or_answered_wrongly(
     stages: list[Stage], scenario: Scenario, tmp_path: Path
 ) -> None:
-    """With three seeds beside each other, on a stage each: most of the time all of them wait."""
     async with asyncio.TaskGroup() as group:
         playing = [
             group.create_task(play(here, scenario, FIRST + turn, tmp_path, turn=turn))
@@ -60,21 +66,35 @@ async def test_a_long_campaign(
     """Writes docs/proof.md. SOAK_SEEDS: how many seeds a fault is played with."""
     seeds = int(os.environ.get("SOAK_SEEDS", SOAK_SEEDS))
     done: list[Played] = []
-    with stage(tmp_path_factory.mktemp("campaign")) as here:
-        for turn in range(seeds):
+
+    async def play_all(here: Stage, turns: Sequence[int]) -> None:
+        for turn in turns:
             for scenario in SCENARIOS:
                 played = await play(here, scenario, FIRST + turn, tmp_path)
                 done.append(played)
-                found = played.found
-                say(
-                    f"[{len(done)}/{seeds * len(SCENARIOS)}] {scenario.name} seed {FIRST + turn}: "
-                    f"{found.items} items in {played.seconds:.1f} s, {found.interruptions} "
-                    f"interruptions, {found.again} tokens again, {len(found.violations)} violations"
-                )
+                say(f"[{len(done)}/{seeds * len(SCENARIOS)}] {_told(played)}")
+
+    with several_stages(tmp_path_factory, SOAK_STAGES) as stages:
+        async with asyncio.TaskGroup() as group:
+            for number, here in enumerate(stages):
+                group.create_task(play_all(here, range(number, seeds, len(stages))))
     path = ROOT / "docs" / "proof.md"
-    path.write_text(report(done, where=_where()))
+    path.write_text(report(sorted(done, key=_place), where=_where()))
     bad = [violation for one in done for violation in one.found.violations]
     assert not bad, f"{path} tells all; histories are in {tmp_path}\n" + "\n".join(bad[:20])
+
+
+def _place(played: Played) -> tuple[int, int]:
+    return SCENARIOS.index(played.scenario), played.seed
+
+
+def _told(played: Played) -> str:
+    found = played.found
+    return (
+        f"{played.scenario.name} seed {played.seed}: {found.items} items in {played.seconds:.1f} s, "
+        f"{found.interruptions} interruptions, {found.again} tokens again, "
+        f"{len(found.violations)} violations"
+    )
 
 
 def _where() -> str:
