@@ -40,7 +40,7 @@ def report(played: Sequence[Played], *, where: str) -> str:
     ]
     return "\n".join([
         HEAD,
-        f"{where}. {len(played)} runs, {sum(one.seconds for one in played) / 60:.0f} minutes.\n",
+        f"{where}. {len(played)} runs, {sum(one.seconds for one in played) / 60:.0f} minutes of play.\n",
         *_table(FAULTS, _fault_rows(played)),
         "",
         "Time until work went on; the ack wait was 2.5 s, where the default is 10 s:",

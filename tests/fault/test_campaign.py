@@ -91,8 +91,8 @@ def _place(played: Played) -> tuple[int, int]:
 def _told(played: Played) -> str:
     found = played.found
     return (
-        f"{played.scenario.name} seed {played.seed}: {found.items} items in {played.seconds:.1f} s, "
-        f"{found.interruptions} interruptions, {found.again} tokens again, "
+        f"{played.scenario.name} seed {played.seed}: {found.items} items in "
+        f"{played.seconds:.1f} s, {found.interruptions} interruptions, {found.again} tokens again, "
         f"{len(found.violations)} violations"
     )
 
