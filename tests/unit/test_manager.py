@@ -4,7 +4,7 @@ import msgspec
 
 from fleet.events import NodeGone, NodeLaunched
 from fleet.pool.decision import Decision
-from fleet.pool.knobs import Knobs
+from fleet.pool.knobs import Knobs, Tuning
 from fleet.pool.simcloud import SimZone
 from tests.pools import EPOCH, HOUR, ZONES, Run, World, batch
 
@@ -197,3 +197,12 @@ async def test_why_a_batch_waits_is_told_by_the_last_look() -> None:
     assert "no_spot" in {one.code for one in outlook.reasons}
     assert outlook.latest_switch is not None
     assert outlook.latest_switch < EPOCH + 20 * HOUR
+
+
+async def test_a_pace_that_an_operator_names_counts_until_one_is_measured() -> None:
+    world = World()
+    world.work = (msgspec.structs.replace(batch(node_h=40, due_in_h=24), item_s=None),)
+    assert (await Run(world).tick()).spot == 1
+    known = Run(world, Knobs(most_spot=6, most_on_demand=20, tuning=Tuning(item_s=60.0)))
+    world.keys.told = None
+    assert (await known.tick()).spot == 5
