@@ -38,9 +38,10 @@ def report(played: Sequence[Played], *, where: str) -> str:
         for one in played
         for violation in one.found.violations
     ]
+    minutes = sum(one.seconds for one in played) / 60
     return "\n".join([
         HEAD,
-        f"{where}. {len(played)} runs, {sum(one.seconds for one in played) / 60:.0f} minutes of play.\n",
+        f"{where}. {len(played)} runs, {minutes:.0f} minutes of play.\n",
         *_table(FAULTS, _fault_rows(played)),
         "",
         "Time until work went on; the ack wait was 2.5 s, where the default is 10 s:",
