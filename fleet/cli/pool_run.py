@@ -22,10 +22,10 @@ from fleet.cli.up import consumer_arguments, prepare_engine
 from fleet.errors import UsageError
 from fleet.events import AnyEvent, Emit, NodeGone, PoolActed, PoolDecided
 from fleet.pool.guard import Guard, Limits
+from fleet.pool.hands import Hands
 from fleet.pool.knobs import Knobs
 from fleet.pool.local import LocalPool, Plan
 from fleet.pool.local_provider import Local
-from fleet.pool.machines import Hands
 from fleet.pool.managed import LEASE_S, PRICES_USD_PER_HOUR, QUICK, TICK_S
 from fleet.pool.quotes import BookQuotes, FlatQuotes, Quotes
 from fleet.pool.reaper import Reaper

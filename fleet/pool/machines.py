@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,11 +16,12 @@ from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected, NotFound
 from fleet.events import Emit, NodeGone, PoolActed, PoolAction
 from fleet.node import Node
 from fleet.pool.decision import Decision, Launch, Release
+from fleet.pool.hands import Sight, Sure
 from fleet.pool.leader import steady
 from fleet.pool.matching import drained, launched, match, members, reclaimed, told, victims
 from fleet.pool.provider import Fault, Granted, Machine, Provider, Request, Terminated
 from fleet.pool.reaper import Reaper
-from fleet.pool.snapshot import BecameReady, Crashed, Happening, Member
+from fleet.pool.snapshot import BecameReady, Crashed, Happening
 
 # A provider that is silent for longer is given up on, and asked again with the next look.
 CALL_S: Final = 120.0
@@ -29,36 +30,7 @@ DRAIN_MOST_S: Final = 900.0
 
 # Tells a node to drain. Raises as `fleet.broker.control.ask` does.
 TellDrain: TypeAlias = Callable[[str], Awaitable[object]]
-# Says whether we may still act; asked before every step.
-Sure: TypeAlias = Callable[[], bool]
 T = TypeVar("T")
-
-
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """What is there. machines: those that ended lately, too. happened: since the last look."""
-
-    machines: tuple[Machine, ...]
-    nodes: tuple[Node, ...]
-    members: tuple[Member, ...]
-    happened: tuple[Happening, ...] = ()
-
-
-class Hands(Protocol):
-    """Sees what a pool has, and moves it."""
-
-    async def look(self, nodes: Sequence[Node] | None) -> Sight | Fault:
-        """Say what is there. nodes: by heartbeat; None where these could not be read."""
-        ...
-
-    async def carry_out(
-        self, decision: Decision, sight: Sight, *, most: int, sure: Sure
-    ) -> list[Happening]:
-        """Do what was decided, with `most` launches at most; return what came of it."""
-        ...
-
-    def forget(self) -> None:
-        """Forget what was seen: somebody else acted since, or will."""
-        ...
 
 
 class Machines:
@@ -105,15 +77,15 @@ class Machines:
             return listed
         if nodes is None:
             return Fault(kind="unreachable", text="heartbeats could not be read")
-        alive = {one.id for one in listed if one.alive}
-        self._going = {id_: at for id_, at in self._going.items() if id_ in alive}
+        going, there = set(self._going), {one.id for one in listed if one.state != "ended"}
+        self._going = {id_: at for id_, at in self._going.items() if id_ in there}
         seen = tuple(
             msgspec.structs.replace(one, phase="leaving") if one.name in self._going else one
             for one in members(listed, nodes)
         )
         sight = Sight(machines=listed, nodes=tuple(nodes), members=seen)
         self._tell_launched(listed)
-        happened = tuple(self._changes(sight))
+        happened = tuple(self._changes(sight, going))
         self._before = sight
         return msgspec.structs.replace(sight, happened=happened)
 
@@ -141,8 +113,11 @@ class Machines:
         """Forget what was seen, but not who was told to go."""
         self._before = None
 
-    def _changes(self, sight: Sight) -> list[Happening]:
-        """Hold two looks against each other."""
+    def _changes(self, sight: Sight, going: Collection[str]) -> list[Happening]:
+        """Hold two looks against each other. going: whom we told to go, which is no market's doing.
+
+        A consumer that has handed over ends by itself, and a machine perhaps with it.
+        """
         before, at = self._before, self._now()
         if before is None:
             return []
@@ -152,7 +127,8 @@ class Machines:
             for one in sight.members
             if one.phase == "ready" and phases.get(one.name) == "starting"
         ]
-        found += reclaimed(before.machines, sight.machines, at)
+        others = [one for one in before.machines if one.id not in going]
+        found += reclaimed(others, sight.machines, at)
         now = {one.id: one for one in sight.machines}
         for one in before.machines:
             after = now.get(one.id)
@@ -161,7 +137,8 @@ class Machines:
             if after is not None and after.end == "failed" and phases.get(one.id) == "starting":
                 found.append(Crashed(zone=one.zone, at=at, capacity_type=one.capacity_type))
             if self._says_gone:
-                self._tell_gone(one, after, before, at)
+                cause = "drained" if one.id in going else (after.end if after else None)
+                self._tell_gone(one, after, before, cause or "no longer listed")
         return found
 
     def _tell_launched(self, machines: Sequence[Machine]) -> None:
@@ -174,10 +151,11 @@ class Machines:
             if one.alive and one.id not in known:
                 self._emit(launched(one, model=self._model, at=self._now()))
 
-    def _tell_gone(self, machine: Machine, after: Machine | None, before: Sight, at: float) -> None:
-        node = match([machine], before.nodes).get(machine.id)
+    def _tell_gone(
+        self, machine: Machine, after: Machine | None, before: Sight, cause: str
+    ) -> None:
+        node, at = match([machine], before.nodes).get(machine.id), self._now()
         name = node.node if node else machine.node
-        cause = (after.end if after else None) or "no longer listed"
         ended_at = (after.ended_at if after else None) or at
         self._emit(NodeGone(at=min(at, ended_at), node=name, cause=cause))
 
@@ -235,7 +213,8 @@ class Machines:
             for id_ in drained(sight.machines, sight.nodes)
             if id_ in self._going or heard[id_].notice == "command"
         }
-        if (ids := sorted(gone | late | empty)) and sure():
+        alive = {one.id for one in sight.machines if one.alive}
+        if (ids := sorted(alive & (gone | late | empty))) and sure():
             await self._end(ids, "ended", None, "its node handed over what it held")
 
     async def _reap(self, sight: Sight, sure: Sure) -> list[Happening]:

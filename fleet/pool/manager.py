@@ -16,8 +16,8 @@ import msgspec
 from fleet.errors import BrokerRefused, BrokerUnreachable, CorruptRecord
 from fleet.events import Emit, PoolDecided
 from fleet.pool.decision import Code, Decision, Memory, Outlook
+from fleet.pool.hands import Hands
 from fleet.pool.knobs import Knobs
-from fleet.pool.machines import Hands
 from fleet.pool.outlook import outlook
 from fleet.pool.policy import decide
 from fleet.pool.snapshot import Happening, Snapshot

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from fleet.node import Node
 from fleet.pool.decision import Decision
+from fleet.pool.hands import Sight, Sure
 from fleet.pool.kubernetes import Board, Targets
-from fleet.pool.machines import Sight, Sure
 from fleet.pool.provider import Fault
 from fleet.pool.snapshot import BecameReady, Happening, Member, NodePhase
 

@@ -16,9 +16,10 @@ from fleet.control import DrainOrder, Heard
 from fleet.errors import BrokerUnreachable
 from fleet.events import Emit
 from fleet.pool import desk
+from fleet.pool.hands import Hands
 from fleet.pool.knobs import Knobs
 from fleet.pool.leader import TTL_S, Leader
-from fleet.pool.machines import Hands, Machines, TellDrain
+from fleet.pool.machines import Machines, TellDrain
 from fleet.pool.manager import LEAST_TICK_S, TICK_S, Manager
 from fleet.pool.provider import Provider
 from fleet.pool.quotes import Quotes

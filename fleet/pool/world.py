@@ -5,6 +5,7 @@ the server, and batches and events are read on from where the last look ended. W
 is None in the snapshot, and told in words.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -21,7 +22,7 @@ from fleet.errors import BrokerRefused, BrokerUnreachable
 from fleet.job import Tier
 from fleet.manifest import Manifest
 from fleet.node import Node
-from fleet.pool.machines import Hands, Sight
+from fleet.pool.hands import Hands, Sight
 from fleet.pool.progress import Progress
 from fleet.pool.provider import Fault
 from fleet.pool.quotes import Quotes
@@ -37,6 +38,7 @@ SPARE_SHARE: Final = 0.25
 SLOTS: Final = 8
 # How long before its first batch the events are read that tell of the nodes that began it.
 BEFORE_S: Final = 3600.0
+LOAD_S: Final = 10.0
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -89,12 +91,22 @@ class World:
 
         Raises BrokerRefused, BrokerUnreachable.
         """
-        await self._news.loaded.wait()
+        await self._loaded()
         oldest = min((one.created_at for one in self._batches.values()), default=self._now())
         async for recorded in self._events.read(self._read_to, since=oldest - BEFORE_S):
             self._read_to = recorded.sequence
             self._progress.take(recorded.event)
         self._progress.keep(self._batches.keys())
+
+    async def _loaded(self) -> None:
+        """Wait until the batches are known: without them nobody can say what events are about."""
+        try:
+            async with asyncio.timeout(LOAD_S):
+                await self._news.loaded.wait()
+        except TimeoutError as error:
+            raise BrokerUnreachable(
+                f"the batches could not be read within {LOAD_S:.0f} s: see `fleet doctor`"
+            ) from error
 
     def heard(self, happened: Collection[Happening]) -> None:
         """Take note of what came of a decision, for the next snapshot."""
@@ -163,6 +175,7 @@ class World:
         return [one for one in await self._nodes.list() if one.model == self._model]
 
     async def _work(self) -> tuple[Work, ...]:
+        await self._loaded()
         queued = await backlog(self._connection, Tier.BATCH, self._model)
         background = await backlog(self._connection, Tier.BACKGROUND, self._model)
         return workload(

@@ -18,7 +18,7 @@ from fleet.events import AnyEvent, NodeReady, NodeStarted, UsageRecorded
 from fleet.job import Tier
 from fleet.node import Node
 from fleet.pool.decision import Decision
-from fleet.pool.machines import Sight, Sure
+from fleet.pool.hands import Sight, Sure
 from fleet.pool.provider import Fault
 from fleet.pool.quotes import FlatQuotes
 from fleet.pool.snapshot import Happening, Snapshot

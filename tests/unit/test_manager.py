@@ -206,3 +206,21 @@ async def test_a_pace_that_an_operator_names_counts_until_one_is_measured() -> N
     known = Run(world, Knobs(most_spot=6, most_on_demand=20, tuning=Tuning(item_s=60.0)))
     world.keys.told = None
     assert (await known.tick()).spot == 5
+
+
+async def test_a_node_that_goes_because_we_told_it_to_is_no_reclaim() -> None:
+    world = World()
+    run = Run(world)
+    world.work = (batch(node_h=40, due_in_h=24),)
+    await run.ticks(300)
+    held = [one.id for one in await world.machines()]
+    world.busy, world.work = set(held), ()
+    await run.tick()
+    assert world.draining == set(held)
+    # As a process does that has handed over, for nobody is seen to have ended it.
+    for id_ in held:
+        world.cloud.reclaim(id_)
+    decision = await run.ticks(200)
+    assert not decision.memory.cooling
+    gone = [one for one in world.events if isinstance(one, NodeGone)]
+    assert {one.cause for one in gone} == {"drained"}
