@@ -1,7 +1,9 @@
 """The manager on bad days: clouds that fail, clocks that jump, managers that die."""
 
 import asyncio
+import math
 
+import msgspec
 import pytest
 
 from fleet.pool.decision import Decision
@@ -170,3 +172,19 @@ async def test_a_pause_that_cannot_be_read_stays() -> None:
     world.keys.is_paused, world.keys.down = False, True
     await run.tick()
     assert await world.counts() == (0, 0)
+
+
+@pytest.mark.parametrize(("node_h", "window_h"), [(40, 24), (6, 4)])
+async def test_a_deadline_is_met_although_spot_never_comes(node_h: float, window_h: float) -> None:
+    world = World(spot=0)
+    run = Run(world)
+    left_s, tick_s = node_h * HOUR, 60.0
+    while left_s > 0:
+        assert world.clock.at < EPOCH + window_h * HOUR, f"{left_s / HOUR:.1f} node-hours late"
+        one = batch(node_h=node_h, due_in_h=window_h)
+        world.work = (msgspec.structs.replace(one, items=math.ceil(left_s / 60)),)
+        await run.tick(after_s=tick_s)
+        if world.keys.switch:
+            left_s -= tick_s * len(await world.machines("running"))
+    # Not much sooner either: spot was waited for.
+    assert world.clock.at > EPOCH + window_h * HOUR / 3
