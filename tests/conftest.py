@@ -25,6 +25,7 @@ hypothesis.settings.register_profile("overbook", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("overbook")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin looks for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file in one process, and in one of them all that needs the real engine's memory."""
     for item in items:
