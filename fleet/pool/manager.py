@@ -226,11 +226,12 @@ class Manager:
     def _say(self, decision: Decision) -> None:
         """Emit a decision that changes something."""
         at_risk = tuple(one.batch for one in decision.at_risk)
-        steps = bool(decision.launches or decision.releases) and decision.carry_out
+        steps = (decision.launches, decision.releases) if decision.carry_out else ()
         key = (
             decision.spot, decision.fallback, decision.realtime, decision.batch_fallback, at_risk,
+            steps,
         )  # fmt: skip
-        if key == self._said and not steps:
+        if key == self._said:
             return
         self._said = key
         self._emit(
