@@ -26,7 +26,7 @@ from tests.fleets import QUICK as QUICK_SETTINGS
 from tests.integration.batch_kit import finished
 
 MODEL, TENANT = "smollm2", "acme"
-ITEMS, WINDOW_S = 80, 60.0
+ITEMS, WINDOW_S = 60, 60.0
 BOUND_S = 60.0
 # Patience that fits a test.
 TUNING = msgspec.structs.replace(QUICK, hold_s=2.0, cool_reclaimed_s=4.0)
@@ -99,12 +99,12 @@ async def test_on_demand_takes_over_when_no_zone_sells_spot(fleet: Fleet) -> Non
     for zone in ("a", "b", "c"):
         fleet.market.close(zone)
     manifest = await submit_batch(
-        fleet.connection, tenant=TENANT, model=MODEL, items=5, tokens=40, window_s=WINDOW_S
+        fleet.connection, tenant=TENANT, model=MODEL, items=3, tokens=20, window_s=WINDOW_S
     )
     status = await finished(Batches(fleet.connection, tenant=TENANT), "b")
     assert manifest.deadline is not None
     assert time.time() < manifest.deadline
-    assert status.request_counts.completed == 5
+    assert status.request_counts.completed == 3
     assert any(one.batch_fallback for one in await events_of(fleet.connection, PoolDecided))
 
     async def small_again() -> bool:
