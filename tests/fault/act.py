@@ -26,7 +26,7 @@ from tests.fault.stage import Stage
 POLL_S = 0.1
 TURNS = 3
 QUEUE_FULL = 10077
-BOUND_S = 60.0
+BOUND_S = 120.0
 # How long after the healing all work may take, on a machine that is busy with other things.
 DRAINED_S = 60.0
 
