@@ -24,6 +24,7 @@ from tests.fault.history import Entry, History, Op
 from tests.fault.stage import Stage
 
 POLL_S = 0.1
+IDLE_S = 2.0
 TURNS = 3
 QUEUE_FULL = 10077
 BOUND_S = 120.0
@@ -142,9 +143,15 @@ class Act:
         ]  # fmt: skip
 
     async def victim(self) -> str:
-        """Choose a consumer that works; there is one as long as there is work."""
-        await self.until(lambda: bool(self.busy()), "a consumer with work")
-        return self.chance.choice(sorted(self.busy()))
+        """Choose a consumer that works; where all is done before we look, there comes more."""
+        give_up, more_at = time.monotonic() + BOUND_S, time.monotonic() + IDLE_S
+        while not (busy := sorted(self.busy())):
+            assert time.monotonic() < give_up, f"waited {BOUND_S:.0f} s in vain for work in hand"
+            if time.monotonic() > more_at:
+                await self.publish(4)
+                more_at = time.monotonic() + IDLE_S
+            await asyncio.sleep(POLL_S)
+        return self.chance.choice(busy)
 
     def kill(self, node: str) -> None:
         if self.stage.send(node, signal.SIGKILL):
