@@ -16,15 +16,16 @@ async def submit_batch(
     tenant: str,
     model: str,
     items: int,
-    window_s: float,
+    window_s: float | None,
+    name: str = "b",
     tokens: int = 4,
     chunk: int = 2,
 ) -> Manifest:
-    """Submit `b`, a batch of so many chats."""
+    """Submit a batch of so many chats."""
     raw = content(items).replace(b'"messages"', b'"max_tokens":%d,"messages"' % tokens)
     found = survey(io.BytesIO(raw), chunk=chunk)
     plan = draft(
-        found, tenant=tenant, model=model, input_name="in.jsonl", now=time.time(), batch="b",
+        found, tenant=tenant, model=model, input_name="in.jsonl", now=time.time(), batch=name,
         completion_window_s=window_s,
     )  # fmt: skip
     batches = Batches(connection, tenant=tenant)

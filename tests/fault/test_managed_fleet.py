@@ -26,10 +26,10 @@ from tests.fleets import QUICK as QUICK_SETTINGS
 from tests.integration.batch_kit import finished
 
 MODEL, TENANT = "smollm2", "acme"
-ITEMS, WINDOW_S = 60, 60.0
+ITEMS, WINDOW_S = 60, 120.0
 BOUND_S = 60.0
-# Patience that fits a test.
-TUNING = msgspec.structs.replace(QUICK, hold_s=2.0, cool_reclaimed_s=4.0)
+# Patience that fits a test, and all of the spot for little work.
+TUNING = msgspec.structs.replace(QUICK, hold_s=2.0, cool_reclaimed_s=4.0, ahead=20.0)
 KNOBS = Knobs(baseline=1, most_spot=3, most_on_demand=2, tuning=TUNING)
 
 
@@ -66,6 +66,11 @@ async def test_zones_go_and_come_back_and_the_deadline_is_met(fleet: Fleet) -> N
     manifest = await submit_batch(
         fleet.connection, tenant=TENANT, model=MODEL, items=ITEMS, tokens=40, window_s=WINDOW_S
     )
+    # However slow the machine is, there is work while zones come and go.
+    more = await submit_batch(
+        fleet.connection, tenant=TENANT, model=MODEL, items=2000, tokens=40, window_s=None,
+        chunk=50, name="more",
+    )  # fmt: skip
     await working(fleet, "a", "b", "c")
     await fleet.market.take_away("a")
     ready = await working(fleet, "b", "c", but="a")
@@ -73,11 +78,13 @@ async def test_zones_go_and_come_back_and_the_deadline_is_met(fleet: Fleet) -> N
     for zone in ("b", "c"):
         await fleet.market.take_away(zone)
     await working(fleet, "a")
-    status = await finished(Batches(fleet.connection, tenant=TENANT), "b")
+    batches = Batches(fleet.connection, tenant=TENANT)
+    status = await finished(batches, "b")
     assert status.request_counts.completed == ITEMS
     assert manifest.deadline is not None
     assert time.time() < manifest.deadline
     assert ready
+    await batches.cancel(more.id)
 
     async def given_back() -> bool:
         return [one.capacity_type for one in fleet.pool.running()] == ["on-demand"]
