@@ -39,8 +39,6 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: items that another consumer finished, by how they went on. wrong: those of them
     whose text differs from what an undisturbed consumer answers. tokens_again: generated beyond
     what was delivered; a killed node is known up to its last heartbeat, one second at most before.
-    ledger_usd: what the fleet was paid for, which sums to its bill. late: batches that were done
-    behind their deadline.
     """
 
     engine: str
@@ -61,15 +59,13 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     background_on_spot: int
     cost_usd: float
     on_demand_usd: float
-    ledger_usd: dict[str, float] = {}
-    late: int = 0
     left_behind: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Nothing missing, doubled, failed, wrong, misrouted, late or left; both losses healed."""
+        """Nothing missing, doubled, failed, wrong, misrouted or left behind; both losses healed."""
         flaws = self.missing + self.doubled + self.failed + self.wrong + self.realtime_on_spot
-        flaws += len(self.left_behind) + self.late
+        flaws += len(self.left_behind)
         healed = all(one.went_on_s is not None for one in self.interruptions)
         return flaws == 0 and healed and len(self.interruptions) == 2
 
@@ -120,10 +116,6 @@ def report(audit: Audit) -> str:
     rows["real-time answers on spot"] = f"{audit.realtime_on_spot}"
     rows["answers beside the batch"] = f"{beside} ({audit.background_on_spot} of these on spot)"
     on_demand = f"{audit.on_demand_usd:.4f} USD if all were on-demand"
-    rows["batches behind their deadline"] = f"{audit.late}"
-    if audit.ledger_usd:
-        parts = (f"{name} {usd:.4f}" for name, usd in audit.ledger_usd.items() if usd > 0)
-        rows["the ledger, in USD"] = f"{sum(audit.ledger_usd.values()):.4f}: {', '.join(parts)}"
     rows["cost at example H100 prices"] = f"{audit.cost_usd:.4f} USD, {on_demand}"
     rows["processes left behind"] = f"{len(audit.left_behind)}"
     rows["verdict"] = "PASS" if audit.ok else "FAIL"

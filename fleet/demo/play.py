@@ -27,12 +27,8 @@ T = TypeVar("T")
 CHUNK: Final = 4
 # When fewer items than this are left, the next batch goes in: both interruptions need work to hurt,
 # however fast the machine is.
-REFILL_ITEMS: Final = 24
+REFILL_ITEMS: Final = 10
 ACT_S: Final = 150.0
-# Two engines load at a time.
-LOAD_S: Final = 300.0
-# Far enough away that spot is waited for, and near enough to be a deadline.
-WINDOW_S: Final = 1200.0
 # Enough that going on from them is worth seeing, and then some that are lost with the node.
 SAVED_TOKENS: Final = 60
 HALF_INTERVAL_S: Final = 2.5
@@ -57,13 +53,12 @@ class Play:
         self._connection = fleet.connection
         self._batches = Batches(fleet.connection, tenant=TENANT)
         self._done: dict[str, int] = {}
-        self._first: list[LocalNode] = []
+        self._first = [n for n in fleet.pool.running() if n.capacity_type == "spot"]
         self.manifests: list[Manifest] = []
         self.watcher = Watcher(fleet.connection)
         self.traffic = Traffic(fleet.connection, model=model)
         self.interruptions: list[Interruption] = []
         self.lines: list[ResultLine] = []
-        self.late = 0
         self._interrupted = 0
         self.undisturbed: list[tuple[ResultLine, ResultLine]] = []
 
@@ -74,9 +69,8 @@ class Play:
             traffic = group.create_task(self.traffic.run())
             async with asyncio.TaskGroup() as batches:
                 filling = batches.create_task(self._keep_busy(batches))
-                await bounded("spot for the batch", self._spot_comes(), bound_s=LOAD_S)
                 await bounded("kill -9", self._kill_one())
-                await bounded("notice", self._take_zone_away())
+                await bounded("notice", self._notice_other())
                 filling.cancel()
                 self._say("no more interruptions: the batch runs to its end")
             self.traffic.stop()
@@ -106,7 +100,6 @@ class Play:
             input_name="prompts.jsonl",
             now=time.time(),
             batch=name,
-            completion_window_s=WINDOW_S,
         )
         manifest = await self._batches.submit(plan, bodies(io.BytesIO(raw), checked))
         self.manifests.append(manifest)
@@ -117,12 +110,6 @@ class Play:
         async for status in self._batches.watch(manifest.id):
             self._done[manifest.id] = status.request_counts.done
             self._bar("items answered", sum(self._done.values()), self._items)
-        self.late += manifest.deadline is not None and time.time() > manifest.deadline
-
-    async def _spot_comes(self) -> None:
-        """Wait for the spot consumers that the manager starts for the batch."""
-        await self.watcher.until(lambda: self._spots_ready() > 1)
-        self._first = [n for n in self._fleet.pool.running() if n.capacity_type == "spot"]
 
     async def _kill_one(self) -> None:
         """Kill a spot consumer in mid-batch, half a checkpoint interval behind a checkpoint."""
@@ -139,13 +126,13 @@ class Play:
 
         await self._went_on("kill -9", victim, began, taken)
 
-    async def _take_zone_away(self) -> None:
-        """Take away the other first spot consumer's zone, once a new one is there to take over."""
+    async def _notice_other(self) -> None:
+        """Give notice to the other first spot consumer, once a new one is there to take over."""
         await self.watcher.until(lambda: self._spots_ready() > 1)
         victim = await self._owner(saved_tokens=1)
         began = time.time()
-        await self._fleet.market.take_away(victim.zone)
-        self._say(f"zone {victim.zone} is taken away: notice to {victim.node}")
+        self._fleet.pool.notice(victim.node)
+        self._say(f"notice to {victim.node}")
 
         def taken() -> Iterator[JobTakenOver]:
             released = {e.job for e in self.watcher.of(JobReleased) if e.node == victim.node}
@@ -154,8 +141,6 @@ class Play:
                     yield event
 
         await self._went_on("notice", victim, began, taken)
-        self._fleet.market.give_back(victim.zone)
-        self._say(f"zone {victim.zone} is back")
 
     async def _went_on(
         self,
@@ -223,23 +208,21 @@ class Play:
 
     async def _last_beats(self) -> None:
         """Wait for a heartbeat that counts everything that was generated."""
-        now, beats = time.time(), self.watcher.beats
-
-        def all_told() -> bool:
-            # Who is given back meanwhile tells it with its last event.
-            alive = [node.node for node in self._fleet.pool.running()]
-            return all(name in beats and beats[name].at > now for name in alive)
-
-        await self.watcher.until(all_told)
+        now = time.time()
+        alive = [node.node for node in self._fleet.pool.running()]
+        beats = self.watcher.beats
+        await self.watcher.until(
+            lambda: all(name in beats and beats[name].at > now for name in alive)
+        )
 
 
-async def bounded(act: str, playing: Coroutine[object, object, T], *, bound_s: float = ACT_S) -> T:
+async def bounded(act: str, playing: Coroutine[object, object, T]) -> T:
     """Play an act that must come to its end."""
     try:
-        async with asyncio.timeout(bound_s):
+        async with asyncio.timeout(ACT_S):
             return await playing
     except TimeoutError as error:
         raise JobFailed(
-            f"the act '{act}' did not come to its end within {bound_s:.0f} s: the machine may be "
-            "too busy; try again, or with `--engine scripted`"
+            f"the act '{act}' did not come to its end within {ACT_S:.0f} s: the machine may be too "
+            "busy; try again, or with `--engine scripted`"
         ) from error

@@ -4,11 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-import msgspec
-
-from fleet.accounts import open_books
-from fleet.broker.connection import Connection
-from fleet.cost import report
 from fleet.demo.audit import Audit, Life, cost, count_lines, delivered
 from fleet.demo.leftovers import left_behind
 from fleet.demo.play import Bar, Play, Say
@@ -16,7 +11,6 @@ from fleet.events import NodeStopped
 from fleet.job import ResultLine, Tier
 from fleet.pool.fleet_plan import Ended, FleetPlan, Replaced, Started
 from fleet.pool.fleet_up import fleet_up
-from fleet.prices import PriceBook
 
 
 async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
@@ -45,7 +39,6 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
         say("the fleet is up: " + ", ".join(node.node for node in fleet.pool.running()))
         play = Play(fleet, model=plan.model, say=say, bar=bar)
         await play.run()
-        spent = await ledger_usd(fleet.connection)
         nodes = list(fleet.pool.nodes.values())
         closed = time.time()
     lives = [
@@ -56,17 +49,7 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
         )
         for node in nodes
     ]
-    return msgspec.structs.replace(
-        _audit(play, plan, lives, left_behind(node.pid for node in nodes)), ledger_usd=spent
-    )
-
-
-async def ledger_usd(connection: Connection) -> dict[str, float]:
-    """Say what the fleet was paid for until now. Raises ProcessError if it is not the bill."""
-    # Every node was told its price.
-    books = await open_books(connection, PriceBook({}, dated=time.time()))
-    parts = report(books.accounts, books.pricing.on_demand).parts
-    return {name: part.usd for name, part in parts.items()}
+    return _audit(play, plan, lives, left_behind(node.pid for node in nodes))
 
 
 def _audit(play: Play, plan: FleetPlan, lives: Sequence[Life], left: tuple[int, ...]) -> Audit:
@@ -95,7 +78,6 @@ def _audit(play: Play, plan: FleetPlan, lives: Sequence[Life], left: tuple[int, 
         realtime_on_spot=sum(line.fleet.capacity_type == "spot" for line in realtime),
         background_answers=len(background),
         background_on_spot=sum(line.fleet.capacity_type == "spot" for line in background),
-        late=play.late,
         cost_usd=paid,
         on_demand_usd=on_demand,
         left_behind=left,
