@@ -71,7 +71,9 @@ class Fleet:
         """Start all consumers and wait until they are ready."""
         if self._plan.managed is not None:
             async with asyncio.timeout(self._plan.ready_s):
-                await baseline_ready(self.nodes, self._plan.model, self._plan.on_demand)
+                await baseline_ready(
+                    self.nodes, self._plan.model, self._plan.on_demand, self._on_ready
+                )
             self._ready = True
             return
         wanted: list[CapacityType] = ["on-demand"] * self._plan.on_demand

@@ -1,7 +1,7 @@
 """A fleet on this machine whose consumers come and go as a manager decides."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Never, Protocol
 
 from fleet.broker.connection import Connection
@@ -109,14 +109,17 @@ async def manage_local(
     )
 
 
-async def baseline_ready(nodes: Nodes, model: str, count: int) -> None:
-    """Wait until so many on-demand consumers take jobs."""
+async def baseline_ready(
+    nodes: Nodes, model: str, count: int, on_ready: Callable[[int, int], None]
+) -> None:
+    """Wait until so many on-demand consumers take jobs; `on_ready` is told how many do."""
     while True:
         ready = [
             one
             for one in await nodes.list()
             if one.model == model and one.capacity_type == "on-demand" and one.state == "ready"
         ]
+        on_ready(min(len(ready), count), count)
         if len(ready) >= count:
             return
         await asyncio.sleep(POLL_S)

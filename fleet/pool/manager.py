@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Never, Protocol
 
+import msgspec
+
 from fleet.errors import BrokerRefused, BrokerUnreachable, CorruptRecord
 from fleet.events import Emit, PoolDecided
 from fleet.pool.decision import Code, Decision, Memory, Outlook
@@ -128,6 +130,9 @@ class Manager:
             realtime=max(self._knobs.baseline, self._memory.realtime or 0),
         )
         troubles += seen.troubles
+        if seen.snapshot.item_s is None and self._memory.item_s is None:
+            guessed = msgspec.structs.replace(seen.snapshot, item_s=self._knobs.tuning.item_s)
+            seen = msgspec.structs.replace(seen, snapshot=guessed)
         decision = decide(seen.snapshot, self._knobs, self._memory)
         self._memory = decision.memory
         self._last = seen.snapshot, decision
