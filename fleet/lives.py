@@ -164,14 +164,15 @@ def _one_by_one(found: list[Life]) -> list[Life]:
     ends: dict[tuple[str, float], list[float]] = {}
     result: list[Life] = []
     for life in found:
+        joined = life
         about = next(event for event in life.events if isinstance(event, Billed))
         if about.host and about.since is not None:
             before = ends.setdefault((about.host, about.since), [])
             past = [end for end in before if end <= life.events[0].at]
             if past:
-                life = msgspec.structs.replace(life, start=max(past))  # noqa: PLW2901
+                joined = msgspec.structs.replace(life, start=max(past))
             before.append(life.end)
-        result.append(life)
+        result.append(joined)
     return result
 
 

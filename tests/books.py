@@ -1,7 +1,7 @@
 """A fleet's events as the ledger tests tell them: nodes that work by the hour."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from fleet.events import (
     AnyEvent,
@@ -17,6 +17,7 @@ from fleet.events import (
 from fleet.job import CapacityType, Tier
 from fleet.ledger import Account, Part
 from fleet.lives import Life
+from fleet.node import NodeState
 from fleet.prices import Series, flat
 
 HOUR: Final = 3600.0
@@ -40,28 +41,34 @@ class Machine:
         host: str = "",
     ) -> None:
         self.node = node
-        self._about = {
+        self._about: dict[str, Any] = {
             "node": node, "capacity_type": capacity_type, "zone": zone, "model": "m",
             "since": T0 + launched * HOUR, "host": host or node, "instance_type": instance_type,
             "price_usd_per_hour": price,
         }  # fmt: skip
 
     def launched(self, at: float) -> AnyEvent:
-        return NodeLaunched(at=T0 + at * HOUR, **self._about)  # type: ignore[arg-type]
+        return NodeLaunched(at=T0 + at * HOUR, **self._about)
 
     def started(self, at: float) -> AnyEvent:
-        return NodeStarted(at=T0 + at * HOUR, engine="scripted", pid=1, **self._about)  # type: ignore[arg-type]
+        return NodeStarted(at=T0 + at * HOUR, engine="scripted", pid=1, **self._about)
 
     def ready(self, at: float) -> AnyEvent:
         return NodeReady(at=T0 + at * HOUR, node=self.node, load_s=1.0)
 
     def meter(
-        self, at: float, *, busy: float, stall: float = 0.0, items: int = 0, state: str = "ready"
+        self,
+        at: float,
+        *,
+        busy: float,
+        stall: float = 0.0,
+        items: int = 0,
+        state: NodeState = "ready",
     ) -> AnyEvent:
         """Hours since the start."""
         return NodeMetered(
-            at=T0 + at * HOUR, state=state, items=items, busy_s=busy * HOUR,  # type: ignore[arg-type]
-            stall_s=stall * HOUR, tokens_generated=0, **self._about,  # type: ignore[arg-type]
+            at=T0 + at * HOUR, state=state, items=items, busy_s=busy * HOUR,
+            stall_s=stall * HOUR, tokens_generated=0, **self._about,
         )  # fmt: skip
 
     def used(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from fleet.children import die_with_parent
 from tests.leftovers import MARK, end_all
 
 READY_S = 90.0
@@ -124,6 +125,8 @@ def running_fleet(
             text=True,
             cwd=ROOT,
             env={**os.environ, **env, MARK: mark, "TMPDIR": str(folder)},
+            # A test run that is killed leaves no fleet behind.
+            preexec_fn=die_with_parent,
         )
     fleet = RunningFleet(process, folder)
     try:
@@ -156,6 +159,7 @@ def running_consumer(
             stderr=log,
             cwd=ROOT,
             env={**os.environ, **env},
+            preexec_fn=die_with_parent,
         )
     try:
         yield process
@@ -164,7 +168,7 @@ def running_consumer(
         give_up = time.monotonic() + READY_S
         while process.poll() is None and b"node_started" not in path.read_bytes():
             assert time.monotonic() < give_up, "the consumer never started"
-            time.sleep(0.05)
+            time.sleep(0.05)  # its log is the only sign
         process.terminate()
         try:
             code = process.wait(STOP_S)

@@ -51,7 +51,7 @@ def moto_server(folder: Path) -> Iterator[Moto]:
 def ec2_client(endpoint: str | None = None) -> Any:
     """Make a client that asks once."""
     # Here, for every test run imports this module, and few of them use it.
-    from botocore.client import Config  # noqa: PLC0415
+    from botocore.client import Config  # noqa: PLC0415 - slow, and few tests need it
 
     return _session().client(
         "ec2",
@@ -64,7 +64,7 @@ def ec2_client(endpoint: str | None = None) -> Any:
 @functools.cache
 def _session() -> Any:
     """One for all, for it takes a second to read what EC2 can do."""
-    import boto3  # noqa: PLC0415
+    import boto3  # noqa: PLC0415 - slow, and few tests need it
 
     return boto3.session.Session(**LOGIN)
 
@@ -86,7 +86,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
         except OSError:
-            time.sleep(0.05)
+            time.sleep(0.05)  # nobody tells when it listens
         else:
             return
     raise RuntimeError(f"moto's server did not start:\n{log.read_text(errors='replace')[-2000:]}")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from fleet.children import die_with_parent
+
 START_S = 20.0
 STOP_S = 10.0
 
@@ -43,7 +45,7 @@ def nats_server(folder: Path, *, port: int = -1, config: str = "") -> Iterator[N
         f'jetstream {{ store_dir: "{folder}", max_memory_store: 1G, max_file_store: 64G }}\n'
         f"{config}\n"
     )
-    process = subprocess.Popen([binary(), "--config", str(file)])
+    process = subprocess.Popen([binary(), "--config", str(file)], preexec_fn=die_with_parent)
     try:
         url = _address(folder / f"nats-server_{process.pid}.ports", process, log)
         yield NatsServer(url, int(url.rpartition(":")[2]), process)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from fleet.children import die_with_parent
 from tests.fleets import ROOT, RunningFleet, running_fleet
 from tests.server import NatsServer, nats_server
 
@@ -73,7 +74,7 @@ class Stage:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.extras[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
-                env={**os.environ, **TIMES, **more, **(env or {})},
+                env={**os.environ, **TIMES, **more, **(env or {})}, preexec_fn=die_with_parent,
             )  # fmt: skip
 
     def pid(self, node: str) -> int:

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,12 +12,13 @@ from fleet.cost import BY, report
 from fleet.events import AnyEvent, NodeResumed
 from fleet.ledger import PARTS, ledger
 from fleet.lives import believed, lives
+from fleet.node import NodeState
 from fleet.prices import Series
 from tests.books import HOUR, ON_DEMAND, T0, Machine, on_demand, priced, seed_fleet
 
 hour = st.floats(-1, 60)
 some = st.floats(0, 80)
-STATES = ["loading", "ready", "draining", "drained"]
+STATES = get_args(NodeState)
 
 
 @st.composite

@@ -1,23 +1,26 @@
 """The cost report: who pays for what, what was saved, and what interruptions cost."""
 
+from typing import Any
+
 import pytest
 
 from fleet.cost import By, Report, report
+from fleet.events import AnyEvent
 from fleet.job import Tier
 from fleet.ledger import ledger
 from fleet.lives import lives
 from tests.books import HOUR, T0, Machine, on_demand, priced
 
 
-def made(*events: object, by: By = "pool", known: bool = True) -> Report:
-    accounts = ledger(lives(events), priced)  # type: ignore[arg-type]
+def made(*events: AnyEvent, by: By = "pool", known: bool = True) -> Report:
+    accounts = ledger(lives(events), priced)
     return report(accounts, on_demand if known else lambda _: None, by=by)
 
 
-def worked(n: Machine, hours: float, **use: object) -> list[object]:
+def worked(n: Machine, hours: float, **use: Any) -> list[AnyEvent]:
     """Ten hours, of which one is start-up, `hours` are useful, and the rest is idle."""
     return [
-        n.started(0), n.ready(1), n.meter(10, busy=hours), n.used(10, hours, **use),  # type: ignore[arg-type]
+        n.started(0), n.ready(1), n.meter(10, busy=hours), n.used(10, hours, **use),
         n.stopped(10, "command"),
     ]  # fmt: skip
 

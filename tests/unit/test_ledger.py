@@ -3,7 +3,7 @@
 import pytest
 
 from fleet.errors import ProcessError
-from fleet.events import EngineLost, NodeResumed
+from fleet.events import AnyEvent, EngineLost, NodeResumed
 from fleet.job import Tier
 from fleet.ledger import Account, Use, ledger
 from fleet.lives import believed, lives
@@ -11,8 +11,8 @@ from fleet.prices import Series
 from tests.books import HOUR, T0, Machine, hours, priced, seed_fleet
 
 
-def accounts_of(*events: object, beats: dict[str, float] | None = None) -> list[Account]:
-    return ledger(lives(events, beats), priced)  # type: ignore[arg-type]
+def accounts_of(*events: AnyEvent, beats: dict[str, float] | None = None) -> list[Account]:
+    return ledger(lives(events, beats), priced)
 
 
 def usd(accounts: list[Account]) -> float:

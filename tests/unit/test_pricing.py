@@ -5,7 +5,7 @@ import msgspec
 from fleet.job import CapacityType
 from fleet.ledger import ledger
 from fleet.lives import Life, lives
-from fleet.prices import PriceBook, PriceFile
+from fleet.prices import PriceBook, PriceFile, Series
 from fleet.pricing import Pricing
 from tests.books import Machine
 
@@ -28,8 +28,8 @@ def life(
     return found
 
 
-def usd(series: object) -> float | None:
-    return None if series is None else series.at(0)  # type: ignore[attr-defined]
+def usd(series: Series | None) -> float | None:
+    return None if series is None else series.at(0)
 
 
 def test_what_a_node_was_told_goes_before_the_book() -> None:
