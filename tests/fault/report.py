@@ -28,6 +28,10 @@ FAULTS = (
     "tokens again",
     "per interruption",
 )
+WAITED = """\
+Time until work went on; the ack wait was 2.5 s, where the default is 10 s. Both consumers are full
+most of the time, four fleets share the machine, and a replacement has to start: these waits include
+waiting for room. `just bench takeover` has those where another consumer has room:"""
 WAITS = ("after", "cases", "p50 s", "p99 s", "longest s")
 
 
@@ -44,7 +48,7 @@ def report(played: Sequence[Played], *, where: str) -> str:
         f"{where}. {len(played)} runs, {minutes:.0f} minutes of play.\n",
         *_table(FAULTS, _fault_rows(played)),
         "",
-        "Time until work went on; the ack wait was 2.5 s, where the default is 10 s:",
+        WAITED,
         "",
         *_table(WAITS, _wait_rows(played)),
         "",
