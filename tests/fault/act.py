@@ -21,7 +21,7 @@ from fleet.node import Node
 from fleet.proof import Proof
 from tests.asking import Asker, answer_to, chat, chunk
 from tests.fault.history import Entry, History, Op
-from tests.fault.stage import Stage
+from tests.fault.stage import NODES, Stage
 
 POLL_S = 0.1
 IDLE_S = 2.0
@@ -127,6 +127,12 @@ class Act:
             (node := self.beats.get(name)) is not None
             and (node.state == "ready" or not self.stage.alive(name))
             for name in names
+        )
+
+    async def whole(self) -> None:
+        """Wait until all of the fleet's own consumers take jobs."""
+        await self.until(
+            lambda: len(self.base()) >= NODES and self.ready(*self.base()), "the fleet"
         )
 
     def base(self) -> list[str]:
@@ -241,6 +247,6 @@ async def acting(act: Act) -> AsyncIterator[None]:
     """Watch the nodes beside the body."""
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(act.follow())
-        await act.until(lambda: len(act.base()) >= 2 and act.ready(*act.base()), "the fleet")
+        await act.whole()
         yield
         watching.cancel()

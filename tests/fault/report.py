@@ -6,6 +6,7 @@ from statistics import quantiles
 
 from tests.fault.history import Entry
 from tests.fault.play import Played
+from tests.fault.scenarios import HANDOVER
 
 HEAD = """\
 # The proof
@@ -29,9 +30,9 @@ FAULTS = (
     "per interruption",
 )
 WAITED = """\
-Time until work went on; the ack wait was 2.5 s, where the default is 10 s. Both consumers are full
-most of the time, four fleets share the machine, and a replacement has to start: these waits include
-waiting for room. `just bench takeover` has those where another consumer has room:"""
+Time until work went on; the ack wait was 2.5 s, where the default is 10 s. In `handover` another
+consumer has room. In all others the consumers are full most of the time, several fleets share the
+machine, and a replacement has to start: those waits include waiting for room."""
 WAITS = ("after", "cases", "p50 s", "p99 s", "longest s")
 
 
@@ -80,15 +81,22 @@ def _fault_rows(played: Sequence[Played]) -> Iterator[tuple[object, ...]]:
 
 
 def _wait_rows(played: Sequence[Played]) -> Iterator[tuple[object, ...]]:
+    roomy = [one.history.entries for one in played if one.scenario == HANDOVER]
     # A node with a wrong clock tells wrong times.
-    told = [one.history.entries for one in played if one.scenario.name != "clock"]
-    kinds = {
-        "a notice (released until taken over)": after_release,
-        "kill -9 (until taken over)": after_kill,
-        "the broker is back (until the next result)": after_outage,
-    }
-    for name, waits_of in kinds.items():
-        waits = sorted(wait for entries in told for wait in waits_of(entries))
+    full = [
+        one.history.entries
+        for one in played
+        if one.scenario != HANDOVER and one.scenario.name != "clock"
+    ]
+    kinds = (
+        ("a notice, another has room (released until taken over)", roomy, after_release),
+        ("kill -9, another has room (until taken over)", roomy, after_kill),
+        ("a notice, in all others", full, after_release),
+        ("kill -9, in all others", full, after_kill),
+        ("the broker is back (until the next result)", full, after_outage),
+    )
+    for name, histories, waits_of in kinds:
+        waits = sorted(wait for entries in histories for wait in waits_of(entries))
         if waits:
             yield (name, len(waits), *(f"{at:.2f}" for at in _points(waits)), f"{waits[-1]:.2f}")
 

@@ -117,6 +117,20 @@ async def drained_by_order(act: Act) -> None:
     await act.publish(2)
 
 
+async def leaves_with_room(act: Act) -> None:
+    """Told to go within a second, and killed, while another consumer has room for its work."""
+    for blow in ("drain", "kill") * 2:
+        await act.drained()
+        await act.whole()
+        await act.publish(2, tokens=(120, 180))
+        node = await act.victim()
+        await act.pause(0.6, 1.2)  # past the first checkpoint, from which it is known whose it was
+        if blow == "kill":
+            act.kill(node)
+        else:
+            await act.order(node, DrainOrder(left_s=act.chance.uniform(0.2, 0.6)))
+
+
 async def frozen_and_back(act: Act) -> None:
     """A zombie: frozen until another has finished its job, then let go on."""
     await act.publish(8)
@@ -154,7 +168,10 @@ POINTS_HURT = (
     Scenario("points-kill", "kill -9 at each of the fault points", killed_at_every_point),
     Scenario("points-hurt", "freeze, block or failure at each fault point", hurt_at_every_point),
 )
+# Its waits are the product's own; in the others they include waiting for room.
+HANDOVER = Scenario("handover", "told to go or killed, another has room", leaves_with_room)
 NODES = (
+    HANDOVER,
     Scenario("kill", "kill -9 at a random token", killed_at_random),
     Scenario("notice", "SIGTERM, twice, and with kill -9 behind it", told_to_go),
     Scenario("drain", "ordered to drain, and an order taken back", drained_by_order),

@@ -8,6 +8,7 @@ from tests.fault.checker import Found, Limits, check
 from tests.fault.history import Entry, History, Op, read
 from tests.fault.play import Played, Scenario
 from tests.fault.report import after_kill, after_outage, after_release, report
+from tests.fault.scenarios import HANDOVER
 
 LIMITS = Limits(nodes=2, checkpoint_s=0.5, slots=8, tokens_per_s=10, items={"j": 2})
 
@@ -104,5 +105,7 @@ def test_the_report_counts_by_fault_and_lists_violations(tmp_path: Path) -> None
     scenario = Scenario("kill", "kill -9", nothing)
     text = report([Played(scenario, seed, 1.0, found, history) for seed in (1, 2)], where="here")
     assert "| kill | kill -9 | 2 | 4 | 16 | 0 | 0 | 2 | 4 | 60 | 15 |" in text
-    assert "| kill -9 (until taken over) | 2 | 2.00 | 2.00 | 2.00 |" in text
+    assert "| kill -9, in all others | 2 | 2.00 | 2.00 | 2.00 |" in text
+    roomy = report([Played(HANDOVER, 1, 1.0, found, history)], where="here")
+    assert "| kill -9, another has room (until taken over) | 1 | 2.00 | 2.00 | 2.00 |" in roomy
     assert "- kill, seed 2: I4: j item 3 is wrong" in text
