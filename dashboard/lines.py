@@ -1,0 +1,63 @@
+"""Rows to lines of a table: as wide as their columns, cut with an ellipsis. Pure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+
+from dashboard.look import Look
+from dashboard.table import GAP, Cell, Order, Placed, Table, Tone
+
+Row = TypeVar("Row")
+
+
+class Piece(NamedTuple):
+    """Text of one look. Its width on the screen is that of its column and the gap behind it."""
+
+    text: str
+    tone: Tone
+
+
+class Line(NamedTuple):
+    """One line of a table, and what goes for all of it."""
+
+    pieces: tuple[Piece, ...]
+    cursor: bool = False
+    dim: bool = False
+    head: bool = False
+
+
+def head(placed: Sequence[Placed[Row]], order: Order, look: Look) -> Line:
+    """Make the line of titles; the one by which rows are sorted says which way."""
+    pieces = []
+    for column, width in placed:
+        sorted_by = column.title == order.title
+        falls = column.falls is not order.reverse
+        mark = look.glyph("down" if falls else "up") if sorted_by else ""
+        title = mark + column.title
+        pieces.append(Piece(fitted(title, width, right=column.right, look=look), "head"))
+    return Line(tuple(pieces), head=True)
+
+
+def body(
+    table: Table[Row], placed: Sequence[Placed[Row]], row: Row, *, cursor: bool, look: Look
+) -> Line:
+    """Make the line of one row."""
+    pieces = []
+    for column, width in placed:
+        cell: Cell = column.cell(row)
+        text = fitted(look.drawn(cell.text), width, right=column.right, look=look)
+        pieces.append(Piece(text, cell.tone))
+    return Line(tuple(pieces), cursor=cursor, dim=table.dim(row))
+
+
+def fitted(text: str, width: int, *, right: bool, look: Look) -> str:
+    """Cut or fill `text` to `width` cells, and add the gap."""
+    cells = len(text) if text.isascii() else cell_len(text)
+    if cells > width:
+        text = set_cell_size(text, width - 1) + look.drawn("…")
+    elif right:
+        text = " " * (width - cells) + text
+    else:
+        text += " " * (width - cells)
+    return text + " " * GAP

@@ -1,0 +1,1 @@
+"""What fills the terminal: the views, the details of a row, a question."""

@@ -1,0 +1,79 @@
+"""Numbers as the screen writes them: short, with a unit; a dash is what is unknown. Pure."""
+
+from typing import Final
+
+DASH: Final = "-"
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+_STEPS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def age(seconds: float | None) -> str:
+    """Write a length of time in at most six characters: `0.4s`, `43s`, `4m12`, `3h05`, `2d04h`."""
+    if seconds is None:
+        return DASH
+    passed = max(0.0, seconds)
+    if passed < 9.95:
+        return f"{passed:.1f}s"
+    whole = round(passed)
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m{whole % _MINUTE:02}"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02}"
+    return f"{whole // _DAY}d{whole % _DAY // _HOUR:02}h"
+
+
+def countdown(seconds: float | None) -> str:
+    """Write what is left as `1:43`; `now` when nothing is."""
+    if seconds is None:
+        return DASH
+    if seconds <= 0:
+        return "now"
+    whole = int(seconds)
+    if whole >= _HOUR:
+        return age(seconds)
+    return f"{whole // _MINUTE}:{whole % _MINUTE:02}"
+
+
+def count(number: float | None) -> str:
+    """Write a count in at most five characters: `0`, `999`, `12.3k`, `4.56M`."""
+    if number is None:
+        return DASH
+    for size, unit in _STEPS:
+        if abs(number) >= size * 0.9995:
+            scaled = number / size
+            digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
+            return f"{scaled:.{digits}f}{unit}"
+    return f"{number:.0f}"
+
+
+def rate(number: float | None) -> str:
+    """Write a rate: one decimal below ten, else as a count."""
+    if number is None:
+        return DASH
+    return f"{number:.1f}" if 0 < abs(number) < 9.95 else count(number)
+
+
+def usd(amount: float | None) -> str:
+    """Write an amount of money in US dollars, with as many decimals as it deserves."""
+    if amount is None:
+        return DASH
+    size = abs(amount)
+    sign = "-" if amount < 0 else ""
+    if size >= 10_000:
+        return f"{sign}${count(size)}"
+    if size >= 100:
+        return f"{sign}${size:.0f}"
+    if size >= 0.1 or size == 0:
+        return f"{sign}${size:.2f}"
+    return f"{sign}${size:.4f}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share of 0 to 1 as percent."""
+    if share is None:
+        return DASH
+    return f"{share * 100:.1f}%" if 0 < share < 0.0995 else f"{share * 100:.0f}%"
