@@ -43,6 +43,7 @@ from fleet.job import CapacityType
 from fleet.node import NodeState
 from fleet.notice import Notice
 from fleet.settings import Settings
+from fleet.systemd import Unit
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # A spot node hands over at once; on-demand ends by an operator's will and has time.
@@ -76,10 +77,12 @@ async def consume(
     Raises BrokerUnreachable and BrokerRefused at start, ConnectionLost and EngineDead later.
     """
     grace_s = GRACE_S[me.capacity_type] if settings.drain_s is None else settings.drain_s
+    unit = Unit.of(os.environ)
     async with connect(target, name=me.node) as connection, EventLog(connection) as events:
 
         def emit(event: AnyEvent) -> None:
             log_sink.record(event)
+            unit.hear(event)
             events.emit(event)
 
         ground = Ground(
@@ -93,15 +96,17 @@ async def consume(
             faults=Faults(os.environ),
         )
         # A connection of its own: the lease must live while this event loop is busy.
-        await _Life(ground, lambda: connect(target, name=f"{me.node}-lease")).live(start_engine)
+        life = _Life(ground, lambda: connect(target, name=f"{me.node}-lease"), unit)
+        await life.live(start_engine)
 
 
 class _Life:
     """The states of a consumer, and the engine that it has in the middle of them."""
 
-    def __init__(self, ground: Ground, connect_lease: Connect) -> None:
+    def __init__(self, ground: Ground, connect_lease: Connect, unit: Unit) -> None:
         self._ground = ground
         self._connect_lease = connect_lease
+        self._unit = unit
         self._ready = False
         self._crew: Crew | None = None
         self._slots = 0
@@ -133,6 +138,7 @@ class _Life:
                     beside.create_task(ground.connection.closed()),
                     beside.create_task(heart.beat_for_ever()),
                     beside.create_task(self._pulse.tick_for_ever()),
+                    beside.create_task(self._unit.watch(self._pulse.ill)),
                     beside.create_task(orders),
                     beside.create_task(follow(self._hear, cloud=settings.cloud, env=os.environ)),
                 ]

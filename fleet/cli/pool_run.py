@@ -34,6 +34,7 @@ from fleet.pool.switches import Switches
 from fleet.prices import PriceBook, read_book
 from fleet.settings import Settings
 from fleet.subjects import plain
+from fleet.systemd import Unit
 
 # After that long a consumer of a local pool that was told to drain is killed.
 DRAIN_S = 40.0
@@ -84,13 +85,15 @@ async def run_pool(given: Mapping[str, Any], changes: Mapping[str, str]) -> None
 
 async def _until_stopped(ground: Ground, parts: Parts) -> None:
     click.echo(f"{ground.by} runs the pool of {parts.plan.model}; Ctrl-C ends it", err=True)
+    unit = Unit.of(os.environ)
+    unit.ready(f"runs the pool of {parts.plan.model}")
     with stopping() as stop:
         stop.hasten = parts.hasten
         async with asyncio.TaskGroup() as group:
             managing = group.create_task(
                 manage(
                     ground.connection, parts.plan, hands=parts.hands, quotes=parts.quotes,
-                    emit=ground.emit, by=ground.by,
+                    emit=ground.emit, by=ground.by, alive=unit.alive,
                 )
             )  # fmt: skip
             lost = group.create_task(ground.connection.closed())

@@ -68,7 +68,8 @@ class Manager:
     """Runs one model's pool.
 
     me: its name for people. knobs: where no operator set any. woken: set by whoever wants the next
-    look soon. tick_s: between two looks that nobody asked for, at least LEAST_TICK_S.
+    look soon. tick_s: between two looks that nobody asked for, at least LEAST_TICK_S. alive: called
+    after each look.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Manager:
         now: Callable[[], float] = time.time,
         woken: asyncio.Event | None = None,
         tick_s: float = TICK_S,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model
         self._me = me
@@ -106,6 +108,7 @@ class Manager:
         self._last: tuple[Snapshot, Decision] | None = None
         self._woken = woken or asyncio.Event()
         self._tick_s = tick_s
+        self._alive = alive
 
     async def run(self) -> Never:
         """Go on until cancelled."""
@@ -113,6 +116,7 @@ class Manager:
             self._woken.clear()
             self._leading.changed.clear()
             await self.tick()
+            self._alive()
             await asyncio.sleep(LEAST_TICK_S)
             await self._rest(self._tick_s - LEAST_TICK_S)
 

@@ -94,8 +94,12 @@ async def manage(
     emit: Emit,
     by: str,
     now: Callable[[], float] = time.time,
+    alive: Callable[[], None] = lambda: None,
 ) -> Never:
-    """Run a pool until cancelled, and let the next manager lead at once then."""
+    """Run a pool until cancelled, and let the next manager lead at once then.
+
+    alive: called after each of its looks.
+    """
     leader = Leader(connection, plan.model, by=by, ttl_s=plan.lease_s)
     woken = asyncio.Event()
     world = World(
@@ -115,6 +119,7 @@ async def manage(
         now=now,
         woken=woken,
         tick_s=plan.tick_s,
+        alive=alive,
     )
     try:
         async with asyncio.TaskGroup() as group:
