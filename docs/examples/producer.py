@@ -3,8 +3,6 @@
 python docs/examples/producer.py nats://127.0.0.1:4222 smollm2
 """
 
-# ruff: noqa: T201 - an example prints
-
 import asyncio
 import sys
 from contextlib import aclosing

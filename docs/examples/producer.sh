@@ -1,26 +1,39 @@
 #!/bin/sh
 # Submit a job and read its result with nothing but the nats command line.
 #
-#   docs/examples/producer.sh [MODEL] [TENANT]
+#   docs/examples/producer.sh [MODEL] [TENANT] [QUESTION]
 #
 # NATS_URL or a nats context says where the broker is.
 set -eu
 
 model="${1:-smollm2}"
 tenant="${2:-default}"
+question="${3:-Why is the sky blue?}"
 job="shell-$(date +%s)-$$"
 
+# Only these two have to be escaped inside a JSON string of one line.
+quoted=$(printf '%s' "$question" | sed 's/[\\"]/\\&/g')
 body='{"url": "/v1/chat/completions",
-       "body": {"messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 32}}'
+       "body": {"messages": [{"role": "user", "content": "'$quoted'"}], "max_tokens": 32}}'
 
 # The id makes a repetition harmless: the same id with the same body is the same job. `nats pub`
-# would do as well; `nats request` also shows the broker's confirmation.
-nats request --header "Fleet-Job-Id:$job" "jobs.batch.$model.$tenant" "$body"
+# would do as well; `nats request` also brings the broker's receipt: from then on the job is safe.
+receipt=$(nats request --raw --header "Fleet-Job-Id:$job" "jobs.batch.$model.$tenant" "$body")
+case $receipt in
+*'"error"'*) echo "the queue refused $job: $receipt" >&2; exit 6 ;;
+esac
+echo "$receipt" >&2
 
-# Results stay for a week, so it does not matter whether the answer is there already.
+# Results stay for a week, so it does not matter whether the answer is there already. The last
+# message under a job of one request is its result, or says that another consumer goes on with it.
 tries=300
-until nats stream get RESULTS --last-for "results.$tenant._.$job" 2>/dev/null; do
+while [ "$tries" -gt 0 ]; do
+    line=$(nats request --raw "\$JS.API.DIRECT.GET.RESULTS.results.$tenant._.$job" '')
+    case $line in
+    *'"custom_id"'*) echo "$line"; exit 0 ;;
+    esac
     tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || { echo "no result of $job after five minutes" >&2; exit 5; }
     sleep 1
 done
+echo "no result of $job after five minutes: fleet why $job tells what it waits for" >&2
+exit 5
