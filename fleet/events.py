@@ -219,6 +219,20 @@ class PoolActed(Event, frozen=True, kw_only=True, tag="pool_acted"):
     why: str
 
 
+class OperatorActed(Event, frozen=True, kw_only=True, tag="operator_acted"):
+    """An operator acted from the dashboard; each act is told as it begins, and as it ends.
+
+    node: the one that it was about, "" where it was about none. by: user and machine. target: what
+    it was about, in words. result: what came of it, "" as it begins.
+    """
+
+    by: str
+    deed: str
+    target: str
+    outcome: Literal["begun", "done", "failed"]
+    result: str = ""
+
+
 AnyEvent: TypeAlias = (
     NodeLaunched
     | NodeStarted
@@ -238,5 +252,6 @@ AnyEvent: TypeAlias = (
     | UsageRecorded
     | PoolDecided
     | PoolActed
+    | OperatorActed
 )
 Emit: TypeAlias = Callable[[AnyEvent], None]

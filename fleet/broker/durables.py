@@ -1,10 +1,12 @@
 """How each durable stands: what waits for it, what is out, and what it will never deliver."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from fleet.broker.clock import ServerClock
 from fleet.broker.connection import ApiError, Connection
 from fleet.broker.provision import NOT_FOUND
 from fleet.broker.queued import StreamState, state_of
@@ -63,6 +65,11 @@ class _Info(msgspec.Struct, frozen=True):
     pause_remaining: int = 0
 
 
+class _Pause(msgspec.Struct, frozen=True):
+    paused: bool = False
+    pause_remaining: int = 0
+
+
 async def ack_wait_of(connection: Connection, tier: Tier, model: str) -> float:
     """Return how many seconds a silent consumer keeps a job."""
     return (await _state(connection, tier, model, 0)).ack_wait_s
@@ -88,6 +95,22 @@ async def all_durable_states(connection: Connection, models: Iterable[str]) -> l
             continue
         found += await durable_states(connection, tier, models, state)
     return found
+
+
+async def pause(connection: Connection, tier: Tier, model: str, *, for_s: float) -> float:
+    """Let a queue deliver nothing for so many seconds, 0 to go on; return how many are left.
+
+    What is out already goes on, and new jobs are accepted. Raises BrokerRefused where the durable
+    does not exist or somebody else is to do this, BrokerUnreachable.
+    """
+    stream = job_stream(tier)
+    body: dict[str, str] = {}
+    if for_s > 0:
+        until = await ServerClock(connection, stream).now() + for_s
+        body["pause_until"] = datetime.fromtimestamp(until, UTC).isoformat()
+    reply = await connection.api(f"CONSUMER.PAUSE.{stream}.{durable(tier, model)}", body)
+    left = msgspec.convert(reply, _Pause)
+    return left.pause_remaining / _NS if left.paused else 0.0
 
 
 def _stored(state: StreamState) -> dict[str, int]:

@@ -107,22 +107,30 @@ class EventLog:
             self._queue.task_done()
 
     async def _append(self, event: AnyEvent) -> None:
-        kind = str(type(event).__struct_config__.tag)
-        subject, payload = event_subject(kind, event.node), msgspec.json.encode(event)
-        # Within the stream's duplicate window, so an event whose answer was lost is not doubled.
-        headers = {MSG_ID: secrets.token_hex(12)}
+        msg_id = secrets.token_hex(12)
         refusals = 0
         while True:
             try:
-                await self._connection.append(subject, payload, headers=headers)
+                await store_event(self._connection, event, msg_id=msg_id)
             except BrokerUnreachable:
                 pass
             except BrokerRefused as error:
                 refusals += 1
                 if refusals == REFUSALS:
                     self.dropped += 1
+                    kind = type(event).__struct_config__.tag
                     log.warning("an event was refused", extra={"kind": kind, "cause": str(error)})
                     return
             else:
                 return
             await asyncio.sleep(RETRY_S)
+
+
+async def store_event(connection: Connection, event: AnyEvent, *, msg_id: str) -> None:
+    """Write one event; return once the broker confirms it. Raises BrokerRefused, BrokerUnreachable.
+
+    msg_id: within the stream's duplicate window the same one is stored once, however often it is
+    written, so that an event whose answer was lost is not doubled.
+    """
+    subject = event_subject(str(type(event).__struct_config__.tag), event.node)
+    await connection.append(subject, msgspec.json.encode(event), headers={MSG_ID: msg_id})

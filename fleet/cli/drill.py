@@ -1,11 +1,9 @@
 """`fleet drill`: an interruption on purpose, and what came of it."""
 
 import asyncio
-import getpass
 import os
 import secrets
 import shlex
-import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +13,7 @@ import msgspec
 
 from fleet.cli import options
 from fleet.cli.confirm import confirm
+from fleet.cli.who import who
 from fleet.errors import UsageError
 from fleet.settings import Settings
 
@@ -135,7 +134,7 @@ def _run(kind: "Kind", given: dict[str, Any]) -> int:
     if given["as_json"]:
         click.echo(msgspec.json.encode(report))
     else:
-        click.echo("\n".join(_text(report)))
+        click.echo("\n".join(report_lines(report)))
     return PASSED if report.passed else FAILED
 
 
@@ -158,7 +157,7 @@ async def _drill(kind: "Kind", given: dict[str, Any]) -> "Report":
         wait_s=given["wait_s"],
         checkpoint_s=Settings.from_env(os.environ).checkpoint_s,
         restart=_restarting(restart_with) if restart_with else None,
-        by=_who(),
+        by=who(),
     )
 
     show = Show()
@@ -182,7 +181,7 @@ async def _mark(url: str | None, for_s: float | None) -> None:
         if for_s is None:
             await permit.forbid(connection)
         else:
-            mark = permit.Mark(by=_who(), token=secrets.token_hex(8))
+            mark = permit.Mark(by=who(), token=secrets.token_hex(8))
             await permit.allow(connection, mark, for_s=for_s)
 
 
@@ -208,13 +207,6 @@ def _restarting(text: str) -> Callable[[], Awaitable[None]]:
     return restart
 
 
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()} at {socket.gethostname()}"
-    except (KeyError, OSError):  # a user without a name, as in some containers
-        return f"user {os.getuid()} at {socket.gethostname()}"
-
-
 def _question(kind: "Kind", hit: Sequence["Node"]) -> str:
     if kind == "server":
         return "The broker goes down and comes back, for everybody. Go on?"
@@ -223,7 +215,7 @@ def _question(kind: "Kind", hit: Sequence["Node"]) -> str:
     return f"{kind} hits {names}, with {held} items of other jobs in hand now. Go on?"
 
 
-def _text(report: "Report") -> Iterator[str]:
+def report_lines(report: "Report") -> Iterator[str]:
     """Write a report for people."""
     nodes = ", ".join(report.nodes) or "the broker"
     yield f"{report.kind} of {nodes}: {'PASS' if report.passed else 'FAIL'}"
