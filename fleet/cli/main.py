@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
     "cost": Lazy("fleet.cli.cost", "What it cost: useful work, waste, and what was saved."),
     "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
+    "tenant": Lazy("fleet.cli.tenant", "Who may use the broker: add, rotate and remove keys."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
     "doctor": Lazy("fleet.cli.doctor", "Check broker, configuration and clock."),
 }
