@@ -71,7 +71,7 @@ class Heart:
     async def beat(self) -> None:
         """Beat once."""
         try:
-            await self._nodes.beat(self._node(), ttl_s=self._ttl_s)
+            await self._nodes.beat(self.node(), ttl_s=self._ttl_s)
         except (BrokerUnreachable, BrokerRefused) as error:
             log.warning("heartbeat failed", extra={"error": str(error)})
 
@@ -110,7 +110,8 @@ class Heart:
             )
         )
 
-    def _node(self) -> Node:
+    def node(self) -> Node:
+        """Say how this node stands."""
         me, load = self._me, self._load()
         return Node(
             node=me.node,
@@ -131,6 +132,7 @@ class Heart:
             price_usd_per_hour=me.price_usd_per_hour,
             notice=load.notice,
             leaves_at=None if load.leaves_in_s is None else time.time() + load.leaves_in_s,
+            instance_type=me.instance_type,
         )
 
 

@@ -70,7 +70,8 @@ def command(**options: Any) -> None:
     consumer serves background and batch jobs and hands what it holds to others when it is told to
     go. Other settings come from FLEET_* variables. Exit code 0: drained; 1: engine or broker lost.
     """
-    from consumers.process import consume, identity
+    from consumers.identity import identity
+    from consumers.process import consume
     from fleet import log as log_sink
     from fleet.broker.context import find_target
 

@@ -83,6 +83,7 @@ class Crew:
         self._gate = Gate()
         self._runner = self._build(lease)
         wanted = intents(ground.me.capacity_type, engine.facts.slots)
+        self._pullers: dict[Intent, Puller] = {}
         self._rooms = {intent: Room(intent.slots, job_items=intent.job_items) for intent in wanted}
 
     @property
@@ -94,6 +95,13 @@ class Crew:
     def items(self) -> int:
         """How many items are in hand."""
         return sum(room.items for room in self._rooms.values())
+
+    @property
+    def pull_silent_s(self) -> float:
+        """For how long any of its pulls has got no word; 0 once nothing is pulled any more."""
+        if self._ground.drain.begun.is_set():
+            return 0.0
+        return max((puller.silent_s for puller in tuple(self._pullers.values())), default=0.0)
 
     def plan(self, save_in_s: float) -> Plan:
         """Predict how the items in hand end, if they may run for so many seconds more."""
@@ -153,16 +161,17 @@ class Crew:
         # A frozen node's leases lapse two thirds of an ack wait later at the soonest: by then none
         # of its requests may be left, or the jobs come back to it and wait once more.
         expires_s = min(EXPIRES_S, self._ground.settings.ack_wait_s / 2)
+        puller = self._pullers[intent] = Puller(
+            self._ground.connection,
+            stream=job_stream(intent.tier),
+            durable=durable(intent.tier, self._ground.me.model),
+            group=PRIORITY_GROUP if intent.priority is not None else None,
+            priority=intent.priority,
+            expires_s=expires_s,
+            heartbeat_s=min(HEARTBEAT_S, expires_s / 2),
+        )
         return Intake(
-            puller=Puller(
-                self._ground.connection,
-                stream=job_stream(intent.tier),
-                durable=durable(intent.tier, self._ground.me.model),
-                group=PRIORITY_GROUP if intent.priority is not None else None,
-                priority=intent.priority,
-                expires_s=expires_s,
-                heartbeat_s=min(HEARTBEAT_S, expires_s / 2),
-            ),
+            puller=puller,
             room=room,
             runner=self._runner,
             refuser=self._refuser,

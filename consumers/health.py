@@ -5,22 +5,19 @@
 
 import asyncio
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Final, Never
 
-from fleet.errors import UsageError
+from fleet.listening import Pages, listening, verdict
 from fleet.node import NodeState
 
 TICK_S: Final = 0.5
 # A tick that comes so late means that the loop was blocked.
 BLOCK_S: Final = 2.0
-# A prober that says nothing is not waited for.
-SILENCE_S: Final = 5.0
+REMEDY: Final = "set FLEET_HEALTH_PORT to a free port, or leave it out"
 
 
 class Pulse:
@@ -88,58 +85,19 @@ class Pulse:
 
 
 @contextmanager
-def served(pulse: Pulse, *, host: str, port: int | None) -> Iterator[int | None]:
+def served(
+    pulse: Pulse, *, host: str, port: int | None, pages: Pages = MappingProxyType({})
+) -> Iterator[int | None]:
     """Answer probes while the body runs; yields the port. port: 0 takes a free one, None is off.
 
-    Raises UsageError when the address cannot be had.
+    pages: what else is told there. Raises UsageError when the address cannot be had.
     """
     if port is None:
         yield None
         return
-    try:
-        server = ThreadingHTTPServer((host, port), _handler(pulse))
-    except (OSError, OverflowError) as error:
-        raise UsageError(
-            f"cannot listen on {host}:{port} for health probes ({error}): set FLEET_HEALTH_PORT to "
-            "a free port, or leave it out"
-        ) from error
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(SILENCE_S)
-
-
-def _handler(pulse: Pulse) -> type[BaseHTTPRequestHandler]:
-    probes = {"/livez": pulse.ill, "/readyz": pulse.unready}
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = SILENCE_S
-        server_version = "fleet"
-        sys_version = ""
-
-        def do_GET(self) -> None:
-            probe = probes.get(self.path.partition("?")[0])
-            if probe is None:
-                self._say(HTTPStatus.NOT_FOUND, "there are /livez and /readyz")
-            elif (trouble := probe()) is not None:
-                self._say(HTTPStatus.SERVICE_UNAVAILABLE, trouble)
-            else:
-                self._say(HTTPStatus.OK, "ok")
-
-        def _say(self, status: HTTPStatus, text: str) -> None:
-            body = f"{text}\n".encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            """Probes come every few seconds and belong in no log."""
-
-    return Handler
+    probes = {
+        "/livez": lambda: verdict(pulse.ill()),
+        "/readyz": lambda: verdict(pulse.unready()),
+    }
+    with listening({**probes, **pages}, host=host, port=port, remedy=REMEDY) as bound:
+        yield bound

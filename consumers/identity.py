@@ -1,8 +1,13 @@
 """Who this consumer is; what it says of itself in heartbeats, results and events."""
 
+import os
+import socket
+import time
+
 import msgspec
 
 from fleet.job import CapacityType
+from fleet.settings import Settings
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,3 +29,22 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     since: float | None = None
     instance_type: str = ""
     price_usd_per_hour: float | None = None
+
+
+def identity(
+    *, node: str, capacity_type: CapacityType, model: str, engine: str, settings: Settings
+) -> Identity:
+    """Say who this process is."""
+    return Identity(
+        node=node,
+        capacity_type=capacity_type,
+        zone=settings.zone,
+        model=model,
+        engine=engine,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started_at=time.time(),
+        since=settings.launched_at,
+        instance_type=settings.instance_type,
+        price_usd_per_hour=settings.price_usd_per_hour,
+    )

@@ -1,11 +1,21 @@
 """Who used how much of the engine, so that a node's price can be shared out to items."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from fleet.events import UsageRecorded
 from fleet.job import Job, ResultLine, Tier
+
+
+class Written(Protocol):
+    """Hears of lines that are safe in the result log."""
+
+    def __call__(self, job: Job, lines: Sequence[ResultLine], *, complete: bool) -> None:
+        """Take them; complete: whether these are the job's last."""
+        ...
 
 
 class ShareClock:
@@ -13,7 +23,8 @@ class ShareClock:
 
     The difference of two readings is the time of the whole engine that one of the items in between
     used; the differences of all items sum to the time in which any item ran. busy_s: that time.
-    stall_s: in which none ran, and something was being written.
+    stall_s: in which none ran, and something was being written. busy_from: since when any runs, or
+    when one last began to after none did.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -24,10 +35,13 @@ class ShareClock:
         self._writing = 0
         self.busy_s = 0.0
         self.stall_s = 0.0
+        self.busy_from = self._at
 
     def enter(self) -> float:
         """Begin an item; return the reading."""
         self._advance()
+        if not self._running:
+            self.busy_from = self._at
         self._running += 1
         return self._reading
 
@@ -107,11 +121,14 @@ class Totals:
     """What this consumer did: totals since its start, and sums not yet told as usage records.
 
     tokens_generated counts what the engine made, items that end elsewhere included. clock: of this
-    process, whichever engine it has.
+    process, whichever engine it has. saved_at: when work was last made safe, by time.monotonic().
+    told: called with lines that are safe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: Written | None = None) -> None:
+        self._told = told
         self.clock = ShareClock()
+        self.saved_at = -math.inf
         self.tokens_generated = 0
         self.items_done = 0
         self._sums: dict[tuple[str, Tier, str | None], _Sum] = {}
@@ -130,9 +147,18 @@ class Totals:
             total.prompt += usage.get("prompt_tokens", 0)
             total.completion += usage.get("completion_tokens", 0)
         self.items_done += len(lines)
+        self.saved_at = time.monotonic()
+        if self._told:
+            self._told(job, lines, complete=complete)
+
+    @property
+    def unsaved_s(self) -> float:
+        """How long ago anything in hand was made safe; meaningless without work in hand."""
+        return time.monotonic() - max(self.saved_at, self.clock.busy_from)
 
     def kept(self, job: Job, engine_s: float) -> None:
         """Count the engine's time whose product a checkpoint keeps."""
+        self.saved_at = time.monotonic()
         if engine_s:
             self._of(job).engine_s += engine_s
 

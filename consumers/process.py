@@ -3,10 +3,10 @@
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import Final
 
 from consumers.beat import Heart, Load, started
@@ -20,6 +20,7 @@ from consumers.loading import StartEngine, loaded
 from consumers.meter import Totals
 from consumers.orders import notice_of
 from consumers.restarts import Restarts
+from consumers.watched import Watched
 from fleet import log as log_sink
 from fleet.broker import control
 from fleet.broker.connection import connect
@@ -39,7 +40,7 @@ from fleet.events import (
 )
 from fleet.faults import Faults
 from fleet.hurt import be_hurt
-from fleet.job import CapacityType
+from fleet.metrics.look import Look
 from fleet.node import NodeState
 from fleet.notice import Notice
 from fleet.settings import Settings
@@ -50,25 +51,6 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 GRACE_S: Final = {"spot": 0.0, "on-demand": 25.0}
 
 
-def identity(
-    *, node: str, capacity_type: CapacityType, model: str, engine: str, settings: Settings
-) -> Identity:
-    """Say who this process is."""
-    return Identity(
-        node=node,
-        capacity_type=capacity_type,
-        zone=settings.zone,
-        model=model,
-        engine=engine,
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        started_at=time.time(),
-        since=settings.launched_at,
-        instance_type=settings.instance_type,
-        price_usd_per_hour=settings.price_usd_per_hour,
-    )
-
-
 async def consume(
     *, me: Identity, settings: Settings, target: Target, start_engine: StartEngine
 ) -> None:
@@ -77,12 +59,13 @@ async def consume(
     Raises BrokerUnreachable and BrokerRefused at start, ConnectionLost and EngineDead later.
     """
     grace_s = GRACE_S[me.capacity_type] if settings.drain_s is None else settings.drain_s
-    unit = Unit.of(os.environ)
+    unit, watched = Unit.of(os.environ), Watched()
     async with connect(target, name=me.node) as connection, EventLog(connection) as events:
 
         def emit(event: AnyEvent) -> None:
             log_sink.record(event)
             unit.hear(event)
+            watched.hear(event)
             events.emit(event)
 
         ground = Ground(
@@ -90,14 +73,17 @@ async def consume(
             settings=settings,
             connection=connection,
             nodes=Nodes(connection),
-            totals=Totals(),
+            totals=Totals(watched.written),
             drain=Drain(grace_s=grace_s, reserve_s=settings.drain_reserve_s),
             emit=emit,
             faults=Faults(os.environ),
         )
         # A connection of its own: the lease must live while this event loop is busy.
         life = _Life(ground, lambda: connect(target, name=f"{me.node}-lease"), unit)
-        await life.live(start_engine)
+        port, look = settings.health_port, partial(life.look, events)
+        pages = {} if port is None else watched.pages(look)
+        with served(life.pulse, host=settings.health_host, port=port, pages=pages):
+            await life.live(start_engine)
 
 
 class _Life:
@@ -119,7 +105,7 @@ class _Life:
             beat_s=ground.settings.beat_s,
             ttl_s=ground.settings.beat_ttl_s,
         )
-        self._pulse = Pulse(
+        self.pulse = Pulse(
             alive_s=ground.settings.alive_s,
             blocked_s=ground.settings.blocked_s,
             connected=lambda: ground.connection.connected,
@@ -131,14 +117,13 @@ class _Life:
         ground.emit(started(me))
         settings = ground.settings
         orders = control.serve(ground.connection, me.node, self._obey, be_hurt)
-        probes = served(self._pulse, host=settings.health_host, port=settings.health_port)
-        with self._signals(), probes:
+        with self._signals():
             async with asyncio.TaskGroup() as beside:
                 tasks = [
                     beside.create_task(ground.connection.closed()),
                     beside.create_task(heart.beat_for_ever()),
-                    beside.create_task(self._pulse.tick_for_ever()),
-                    beside.create_task(self._unit.watch(self._pulse.ill)),
+                    beside.create_task(self.pulse.tick_for_ever()),
+                    beside.create_task(self._unit.watch(self.pulse.ill)),
                     beside.create_task(orders),
                     beside.create_task(follow(self._hear, cloud=settings.cloud, env=os.environ)),
                 ]
@@ -201,19 +186,19 @@ class _Life:
         async with AsyncExitStack() as stack:
             engine = await loaded(stack, start_engine, settings.load_s)
             self._slots = engine.facts.slots
-            self._pulse.engine_alive_at = lambda: engine.alive_at
+            self.pulse.engine_alive_at = lambda: engine.alive_at
             stack.callback(self._forget_engine)
             with LeaseKeeper(
                 self._connect_lease,
                 interval_s=settings.ack_wait_s / 3,
-                fit=lambda: self._pulse.ill() is None,
+                fit=lambda: self.pulse.ill() is None,
             ) as lease:
-                self._crew = Crew(self._ground, engine, lease, self._pulse)
+                self._crew = Crew(self._ground, engine, lease, self.pulse)
                 await self._crew.work(lambda: self._is_ready(time.monotonic() - began))
 
     def _forget_engine(self) -> None:
         """Its end is wanted from here on, and no illness."""
-        self._pulse.engine_alive_at = None
+        self.pulse.engine_alive_at = None
 
     def _is_ready(self, load_s: float) -> None:
         self._ready = True
@@ -278,6 +263,21 @@ class _Life:
         """Say that another state begins, and how the time until now was spent."""
         self._heart.tell_usage()
         self._ground.emit(event)
+
+    def look(self, events: EventLog) -> Look:
+        """Say how things stand, to whoever asks for numbers; from another thread."""
+        ground, crew, totals = self._ground, self._crew, self._ground.totals
+        return Look(
+            node=self._heart.node(),
+            instance_type=ground.me.instance_type,
+            connected=ground.connection.connected,
+            pull_silent_s=crew.pull_silent_s if crew else 0.0,
+            engine_silent_s=self.pulse.engine_silent_s,
+            unsaved_s=totals.unsaved_s if crew and crew.items else 0.0,
+            busy_s=totals.clock.busy_s,
+            stall_s=totals.clock.stall_s,
+            events_dropped=events.dropped,
+        )
 
     def _load(self) -> Load:
         crew, drain = self._crew, self._ground.drain

@@ -87,8 +87,8 @@ class Puller:
         self._owed = 0
         self._arrived: deque[Delivery] = deque()
         self._happened = asyncio.Event()
-        self._ended = False
-        self._lost = False
+        self._ended = self._lost = False
+        self._asked_at: float | None = None
         self._not_before = 0.0
         self.absence = Absence(self._name)
         self._refusal: str | None = None
@@ -100,6 +100,11 @@ class Puller:
         # A request that was filled ends without a word, so the sum of what was asked is too much.
         asked = sum(request.count for request in self._requests.values())
         return len(self._arrived) + min(self._owed, asked)
+
+    @property
+    def silent_s(self) -> float:
+        """For how long what was asked has got no word at all; 0 where nothing waits for one."""
+        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
 
     async def __aenter__(self) -> Self:
         self._stack.callback(self._connection.on_reconnect(self._forget))
@@ -134,6 +139,7 @@ class Puller:
             await self._renew()
         token = str(next(self._tokens))
         self._requests[token] = _Request(count, time.monotonic())
+        self._asked_at = self._asked_at or time.monotonic()
         self._owed += count
         body = {"batch": count, **self._terms} | {
             name: value for name, value in self._priority.items() if value is not None
@@ -215,6 +221,7 @@ class Puller:
             del self._lines[0]
 
     def _receive(self, inbox: str, message: Message) -> None:
+        self._asked_at = None
         delivery = read_delivery(self._connection, message)
         current = bool(self._lines) and self._lines[-1].inbox == inbox
         if delivery is not None:
