@@ -1,0 +1,167 @@
+"""Jobs and batches to rows, and which of them are in trouble. Pure."""
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from dashboard.snapshot import BatchFact, FleetSnapshot, JobFact, JobState
+from fleet.job import Tier
+
+# A job that is held, and of which nothing was saved for so long, does not move: checkpoints are
+# written every few seconds.
+STUCK_S: Final = 60.0
+TroubleState: TypeAlias = Literal["stuck", "suspect", "failing", "late"]
+Trouble: TypeAlias = TroubleState | Literal[""]
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A job without an end. progress: share of 0 to 1 of its items; None where not known.
+
+    age_s: since it was stored. checkpoint_age_s: None while nothing of it was saved. expires_in_s:
+    negative once its deadline passed. trouble: stuck: a node has it and nothing of it moves;
+    suspect: it may kill engines; failing: by its own fault; late: past its deadline.
+    """
+
+    key: str
+    tier: Tier
+    model: str
+    tenant: str
+    job: str
+    batch: str | None
+    state: JobState
+    node: str | None
+    progress: float | None
+    items: int | None
+    attempts: int
+    interruptions: int
+    age_s: float
+    checkpoint_age_s: float | None
+    expires_in_s: float | None
+    trouble: Trouble = ""
+    error: str = ""
+
+
+class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch. progress: share of 0 to 1; eta_s: until it is done at the pace of the window.
+
+    expires_in_s: until its deadline, negative once that passed. is_late: at this pace, or by the
+    word of its pool's manager, the deadline is not met.
+    """
+
+    key: str
+    tenant: str
+    batch: str
+    model: str
+    tier: Tier
+    state: str
+    items: int
+    done: int | None
+    failed: int | None
+    progress: float | None
+    items_per_s: float | None
+    eta_s: float | None
+    expires_in_s: float | None
+    age_s: float
+    is_late: bool = False
+    at_risk: str = ""
+
+
+def job_rows(snapshot: FleetSnapshot) -> list[JobRow]:
+    """Make the rows: those in trouble first, then those that are held, then the oldest."""
+    rows = [_job(job, snapshot.at) for job in snapshot.jobs]
+    rows.sort(key=lambda row: (not row.trouble, row.state == "waiting", -row.age_s))
+    return rows
+
+
+def batch_rows(snapshot: FleetSnapshot, window_s: float) -> list[BatchRow]:
+    """Make the rows: open batches first, those that are late before others, then the newest."""
+    rows = [_batch(one, snapshot.at, window_s) for one in snapshot.batches]
+    rows.sort(key=lambda row: (not _is_open(row), not row.is_late, row.age_s))
+    return rows
+
+
+def job_key(tenant: str, job: str) -> str:
+    """Name a job for good."""
+    return f"{tenant}/{job}"
+
+
+def _job(job: JobFact, now: float) -> JobRow:
+    age_s = max(0.0, now - job.queued_at)
+    saved_s = None if job.checkpoint_at is None else max(0.0, now - job.checkpoint_at)
+    left_s = None if job.deadline is None else job.deadline - now
+    return JobRow(
+        key=job_key(job.tenant, job.job),
+        tier=job.tier,
+        model=job.model,
+        tenant=job.tenant,
+        job=job.job,
+        batch=job.batch,
+        state=job.state,
+        node=job.node,
+        progress=_progress(job),
+        items=job.items,
+        attempts=job.attempts,
+        interruptions=job.interruptions,
+        age_s=age_s,
+        checkpoint_age_s=saved_s,
+        expires_in_s=left_s,
+        trouble=_trouble(job, age_s if saved_s is None else saved_s, left_s),
+        error=job.error,
+    )
+
+
+def _progress(job: JobFact) -> float | None:
+    if job.state == "waiting":
+        return 0.0
+    if not job.items or job.items_open is None:
+        return None
+    return 1 - min(job.items, job.items_open) / job.items
+
+
+def _trouble(job: JobFact, still_s: float, left_s: float | None) -> Trouble:
+    if job.isolated:
+        return "suspect"
+    if left_s is not None and left_s < 0:
+        return "late"
+    if job.state == "held" and still_s > STUCK_S:
+        return "stuck"
+    return "failing" if job.attempts else ""
+
+
+def _batch(one: BatchFact, now: float, window_s: float) -> BatchRow:
+    left_s = None if one.deadline is None else one.deadline - now
+    pace = one.items_per_s.over(window_s)
+    eta_s = None
+    if one.done is not None and one.done >= one.items:
+        eta_s = 0.0
+    elif one.done is not None and pace:
+        eta_s = (one.items - one.done) / pace
+    is_open = one.state in {"submitting", "submitted"}
+    return BatchRow(
+        key=f"{one.tenant}/{one.batch}",
+        tenant=one.tenant,
+        batch=one.batch,
+        model=one.model,
+        tier=one.tier,
+        state=one.state,
+        items=one.items,
+        done=one.done,
+        failed=one.failed,
+        progress=None if one.done is None or not one.items else min(1.0, one.done / one.items),
+        items_per_s=pace,
+        eta_s=eta_s if is_open else None,
+        expires_in_s=left_s,
+        age_s=max(0.0, now - one.created_at),
+        is_late=is_open and (bool(one.at_risk) or _misses(eta_s, left_s)),
+        at_risk=one.at_risk,
+    )
+
+
+def _misses(eta_s: float | None, left_s: float | None) -> bool:
+    if left_s is None or eta_s == 0.0:
+        return False
+    return left_s < 0 or (eta_s is not None and eta_s > left_s)
+
+
+def _is_open(row: BatchRow) -> bool:
+    return row.state in {"submitting", "submitted", "cancelling"}
