@@ -27,14 +27,17 @@ class Line(NamedTuple):
     head: bool = False
 
 
-def head(placed: Sequence[Placed[Row]], order: Order, look: Look) -> Line:
-    """Make the line of titles; the one by which rows are sorted says which way."""
+def head(placed: Sequence[Placed[Row]], order: Order, window: str, look: Look) -> Line:
+    """Make the line of titles; the one by which rows are sorted says which way.
+
+    window: over which rates are, as it stands beside each.
+    """
     pieces = []
     for column, width in placed:
         sorted_by = column.title == order.title
         falls = column.falls is not order.reverse
         mark = look.glyph("down" if falls else "up") if sorted_by else ""
-        title = mark + column.title
+        title = mark + column.title + (f" {window}" if column.rate else "")
         pieces.append(Piece(fitted(title, width, right=column.right, look=look), "head"))
     return Line(tuple(pieces), head=True)
 
@@ -53,11 +56,18 @@ def body(
 
 def fitted(text: str, width: int, *, right: bool, look: Look) -> str:
     """Cut or fill `text` to `width` cells, and add the gap."""
-    cells = len(text) if text.isascii() else cell_len(text)
-    if cells > width:
-        text = set_cell_size(text, width - 1) + look.drawn("…")
-    elif right:
-        text = " " * (width - cells) + text
-    else:
-        text += " " * (width - cells)
-    return text + " " * GAP
+    text = cut(text, width, look)
+    space = " " * (width - cells_of(text))
+    return (space + text if right else text + space) + " " * GAP
+
+
+def cut(text: str, width: int, look: Look) -> str:
+    """Cut `text` to at most `width` cells; an ellipsis says so."""
+    if cells_of(text) <= width:
+        return text
+    return set_cell_size(text, width - 1) + look.drawn("…")
+
+
+def cells_of(text: str) -> int:
+    """Tell how many cells a text takes."""
+    return len(text) if text.isascii() else cell_len(text)

@@ -12,12 +12,7 @@ class NewsArrived(Message):
 
 
 class RowOpened(Message):
-    """Someone wants to know more about a row. table: its table's name. key: the row's."""
-
-    def __init__(self, table: str, key: str) -> None:
-        super().__init__()
-        self.table = table
-        self.key = key
+    """Someone wants to know more about the row under the cursor."""
 
 
 class CursorMoved(Message):

@@ -26,7 +26,7 @@ class Column(Generic[Row]):
 
     width: cells, at least 1. priority: 0 never leaves, the largest leaves first. grows: takes a
     part of the width that is left. sort: None for what is unknown, which comes last either way.
-    falls: sorting by it begins with the largest.
+    falls: sorting by it begins with the largest. rate: over a window, which is shown beside it.
     """
 
     title: str
@@ -37,11 +37,15 @@ class Column(Generic[Row]):
     right: bool = False
     grows: int = 0
     falls: bool = False
+    rate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Generic[Row]):
-    """One table. key: names a row for good. words: what the filter searches. order: as it opens."""
+    """One table. key: names a row for good. words: what the filter searches. empty: said instead.
+
+    dim: tells a row that is not to be trusted as it stands.
+    """
 
     name: str
     columns: tuple[Column[Row], ...]

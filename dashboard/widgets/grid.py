@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Size
 
 from dashboard import lines
+from dashboard.keys import ROW_KEYS
 from dashboard.lines import Line, Piece
 from dashboard.look import Look
 from dashboard.messages import CursorMoved, RowOpened
@@ -22,21 +23,15 @@ HEAD: Final = 1
 class Grid(Painted, Generic[Row], can_focus=True):
     """One table. The cursor stays with its row, whatever happens around it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "down", "Next row", show=False),
-        Binding("up,k", "up", "Row before", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
-        Binding("g,home", "top", "First row", show=False),
-        Binding("G,end", "bottom", "Last row", show=False),
-        Binding("enter", "open", "Open the row"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*ROW_KEYS]
 
     def __init__(self, table: Table[Row], look: Look, *, id: str | None = None) -> None:  # noqa: A002 -- Textual's name
         super().__init__(look, id=id)
         self.table = table
         self.order = Order()
         self.filter = Filter()
+        self.window = ""
+        self.is_active = True
         self._all: Sequence[Row] = ()
         self._rows: list[Row] = []
         self._placed: list[Placed[Row]] = []
@@ -142,10 +137,10 @@ class Grid(Painted, Generic[Row], can_focus=True):
     def line(self, y: int) -> Line | None:
         """Give the titles, then rows, and words where there are no rows."""
         if y < HEAD:
-            return lines.head(self._placed, self.order, self.look)
+            return lines.head(self._placed, self.order, self.window, self.look)
         at = y - HEAD + self.scroll_offset.y
         if at < len(self._rows):
-            row, cursor = self._rows[at], at == self._at
+            row, cursor = self._rows[at], at == self._at and self.is_active
             return lines.body(self.table, self._placed, row, cursor=cursor, look=self.look)
         if y == HEAD and not self._rows:
             return Line((Piece(self.look.drawn(self._nothing()), "dim"),))
@@ -207,4 +202,4 @@ class Grid(Painted, Generic[Row], can_focus=True):
     def action_open(self) -> None:
         """Ask for all that is known about this row."""
         if self.current is not None:
-            self.post_message(RowOpened(self.table.name, self.table.key(self.current)))
+            self.post_message(RowOpened())

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Size
 
+from dashboard.keys import PAGE_KEYS
 from dashboard.lines import Line
 from dashboard.look import Look
 from dashboard.widgets.painted import Painted
@@ -14,14 +15,7 @@ from dashboard.widgets.painted import Painted
 class Page(Painted, can_focus=True):
     """A text to scroll through."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "scroll_down", "Line down", show=False),
-        Binding("up,k", "scroll_up", "Line up", show=False),
-        Binding("pagedown,ctrl+d", "page_down", "Page down", show=False),
-        Binding("pageup,ctrl+u", "page_up", "Page up", show=False),
-        Binding("g,home", "scroll_home", "To the top", show=False),
-        Binding("G,end", "scroll_end", "To the end", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*PAGE_KEYS]
 
     def __init__(self, look: Look, *, id: str | None = None) -> None:  # noqa: A002 -- Textual's name
         super().__init__(look, id=id)

@@ -2,14 +2,13 @@
 
 from typing import ClassVar, Final
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dashboard.lines import Line
+from dashboard.lines import Line, cells_of
 from dashboard.look import Look
 
 EMPTY: Final = Line(())
@@ -71,7 +70,7 @@ class Painted(ScrollView):
         key = (tone, line.cursor, line.dim)
         if key not in self._styles_by_look:
             names = [f"painted--{tone}"]
-            if line.dim:
+            if line.dim and tone not in {"bad", "warn"}:
                 names.append("painted--dim")
             if line.cursor:
                 names.append("painted--cursor")
@@ -102,7 +101,7 @@ def _spans(line: Line) -> list[tuple[int, int, object]]:
     spans: list[tuple[int, int, object]] = []
     at = 0
     for piece in line.pieces:
-        end = at + (len(piece.text) if piece.text.isascii() else cell_len(piece.text))
+        end = at + cells_of(piece.text)
         spans.append((at, end, piece))
         at = end
     return spans

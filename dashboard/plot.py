@@ -1,0 +1,47 @@
+"""A curve in letters: as wide and as high as there is room. Pure."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from dashboard.lines import Line, Piece
+from dashboard.look import Look
+
+_EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+_LABEL: Final = 8
+
+
+def plot(
+    values: Sequence[float | None], *, width: int, height: int, write: Callable[[float], str],
+    look: Look,
+) -> list[Line]:  # fmt: skip
+    """Draw the newest values from 0 to the largest, a column each; unknown ones leave a gap."""
+    room = max(1, width - _LABEL - 1)
+    spread = _spread(values, room)
+    top = max((value for value in spread if value is not None), default=0.0)
+    lines = []
+    for row in range(height):
+        label = write(top) if row == 0 and top > 0 else write(0.0) if row == height - 1 else ""
+        base = height - 1 - row
+        drawn = "".join(_cell(value, top, base, height, look) for value in spread)
+        lines.append(
+            Line((Piece(label.rjust(_LABEL) + " ", "dim"), Piece(drawn.rjust(room), "on-demand")))
+        )
+    return lines
+
+
+def _spread(values: Sequence[float | None], room: int) -> list[float | None]:
+    """Widen few values to whole columns, so that a short window fills the same room."""
+    shown = list(values)[-room:]
+    each = max(1, room // len(shown)) if shown else 1
+    return [value for value in shown for _ in range(each)]
+
+
+def _cell(value: float | None, top: float, base: int, height: int, look: Look) -> str:
+    if value is None:
+        return " "
+    eighths = round(value / top * height * 8) - base * 8 if top > 0 else 0
+    if look.ascii:
+        return "#" if eighths >= 4 else "." if base == 0 else " "
+    if base == 0:
+        eighths = max(1, eighths)
+    return _EIGHTHS[max(0, min(8, eighths))]

@@ -1,0 +1,71 @@
+"""The view of nodes. Pure."""
+
+from typing import Final
+
+from dashboard import units
+from dashboard.look import Look
+from dashboard.model import NodeRow
+from dashboard.table import Cell, Column, Table, Tone
+from dashboard.views.cells import number, word
+
+_TONES: Final[dict[str, Tone]] = {
+    "ready": "ok", "loading": "plain", "draining": "warn", "drained": "dim", "lost": "bad",
+}  # fmt: skip
+
+
+def table(look: Look) -> Table[NodeRow]:
+    """Make the table of nodes."""
+    return Table(
+        name="fleet",
+        columns=(
+            word("node", 14, lambda row: row.node, look, grows=3),
+            Column(title="state", width=12, cell=lambda row: _state(row, look),
+                   sort=lambda row: row.state),
+            Column(title="type", width=9, priority=2, cell=_type,
+                   sort=lambda row: row.capacity_type),
+            Column(title="leaves", width=6, right=True, priority=1, cell=_leaves,
+                   sort=lambda row: row.leaves_in_s),
+            number("in use", 6, lambda row: row.items, units.count, priority=4),
+            number("tok/s", 8, lambda row: row.tokens_per_s, units.rate, priority=3, rate=True),
+            number("beat", 5, lambda row: row.beat_age_s, units.age, priority=7, tone=_beat),
+            number("$/h", 6, lambda row: row.price_usd_per_hour, units.usd, priority=2),
+            number("$/Mtok", 7, lambda row: row.usd_per_million, units.usd, priority=5),
+            number("KV", 4, lambda row: row.kv_cache, units.percent, priority=6),
+            word("zone", 11, lambda row: row.zone, look, priority=8),
+            word("model", 10, lambda row: row.model, look, priority=9, grows=1),
+            word("GPU", 12, lambda row: row.instance_type, look, priority=10),
+            number("jobs", 4, lambda row: row.jobs, units.count, priority=11),
+            number("slots", 5, lambda row: row.slots, units.count, priority=12),
+            number("up", 6, lambda row: row.up_s, units.age, priority=13),
+            word("engine", 8, lambda row: row.engine, look, priority=14),
+            word("notice", 10, lambda row: row.notice or row.how, look, priority=15, grows=1),
+        ),
+        key=lambda row: row.node,
+        words=lambda row: (
+            f"{row.node} {row.state} {row.capacity_type} {row.zone} {row.model} "
+            f"{row.instance_type} {row.engine} {row.notice} {row.how}"
+        ),
+        empty="No node is alive. `fleet consumer` starts one; `fleet up` a whole fleet here.",
+        dim=lambda row: row.is_stale,
+    )  # fmt: skip
+
+
+def _state(row: NodeRow, look: Look) -> Cell:
+    if row.is_stale:
+        word = "lost" if row.state == "lost" else "silent"
+        return Cell(f"{look.glyph('lost')} {word} {units.age(row.beat_age_s)}", "bad")
+    return Cell(f"{look.glyph(row.state)} {row.state}", _TONES[row.state])
+
+
+def _type(row: NodeRow) -> Cell:
+    return Cell(row.capacity_type, "spot" if row.capacity_type == "spot" else "on-demand")
+
+
+def _leaves(row: NodeRow) -> Cell:
+    if row.leaves_in_s is None:
+        return Cell("told" if row.notice else "", "warn")
+    return Cell(units.countdown(row.leaves_in_s), "bad")
+
+
+def _beat(row: NodeRow) -> Tone:
+    return "bad" if row.is_stale else "dim"
