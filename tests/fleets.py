@@ -147,9 +147,17 @@ def running_fleet(
 
 @contextmanager
 def running_consumer(
-    folder: Path, nats: str, capacity_type: str, *flags: str, env: Mapping[str, str] = QUICK
+    folder: Path,
+    nats: str,
+    capacity_type: str,
+    *flags: str,
+    env: Mapping[str, str] = QUICK,
+    root: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one scripted consumer beside a fleet; it must drain in order."""
+    """Run one scripted consumer beside a fleet; it must drain in order.
+
+    root: the tree whose code it is to run.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "consumers", capacity_type, "--model", "smollm2"]
     path = folder / f"{capacity_type}.log"
@@ -157,7 +165,7 @@ def running_consumer(
         process = subprocess.Popen(
             [*command, "--engine", "scripted", "--nats", nats, *flags],
             stderr=log,
-            cwd=ROOT,
+            cwd=root,
             env={**os.environ, **env},
             preexec_fn=die_with_parent,
         )
