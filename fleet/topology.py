@@ -101,13 +101,18 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     told_as: str | None = None
     lossy: bool = False
 
-    def config(self) -> Config:
-        """Give the stream's JSON. Storage is always file: memory vanishes with a restart."""
+    def config(self, *, replicas: int = 1) -> Config:
+        """Give the stream's JSON. Storage is file, for one server's memory vanishes with it.
+
+        replicas: how many servers keep it. What is lossy lies in their memories where there are
+        several: they do not all restart at once, and the server takes no other way to be quick.
+        """
+        in_memory = self.lossy and replicas > 1
         config: Config = {
             "name": self.name,
             "subjects": list(self.subjects),
             "retention": self.retention,
-            "storage": "file",
+            "storage": "memory" if in_memory else "file",
             "discard": self.discard,
             "max_age": int(self.max_age_s * NS),
             "max_bytes": self.max_bytes,
@@ -125,8 +130,10 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         if self.told_as is not None:
             config["subject_transform"] = {"src": self.subjects[0], "dest": _same(self.told_as)}
             config["republish"] = {"src": self.told_as, "dest": _same(self.told_as)}
-        if self.lossy:
+        if self.lossy and not in_memory:
             config["persist_mode"] = "async"
+        if replicas > 1:
+            config["num_replicas"] = replicas
         return config
 
 
@@ -211,7 +218,9 @@ def _jobs(tier: Tier, *, max_bytes: int, queue_limit: int, max_age_s: float = 0.
     )
 
 
-def _bucket(name: str, *, max_age_s: float = 0.0, marker_ttl_s: float = 0.0) -> StreamSpec:
+def _bucket(
+    name: str, *, max_age_s: float = 0.0, marker_ttl_s: float = 0.0, rollup: bool = True
+) -> StreamSpec:
     return StreamSpec(
         name=bucket_stream(name),
         subjects=(bucket_subject(name, ">"),),
@@ -219,7 +228,7 @@ def _bucket(name: str, *, max_age_s: float = 0.0, marker_ttl_s: float = 0.0) -> 
         max_age_s=max_age_s,
         message_ttl=True,
         marker_ttl_s=marker_ttl_s,
-        rollup=True,
+        rollup=rollup,
         deny_delete=True,
     )
 
@@ -270,8 +279,9 @@ STREAMS: tuple[StreamSpec, ...] = (
     ),
     _bucket(CLAIMS, max_age_s=CLAIMS_AGE_S),
     _bucket(NODES, marker_ttl_s=MARKER_TTL_S),
-    _bucket(BATCHES, max_age_s=BATCHES_AGE_S),
-    _bucket(CANCELS, max_age_s=CANCELS_AGE_S),
+    # Tenants write keys of their own here, and a roll-up of theirs would take everybody's.
+    _bucket(BATCHES, max_age_s=BATCHES_AGE_S, rollup=False),
+    _bucket(CANCELS, max_age_s=CANCELS_AGE_S, rollup=False),
     _bucket(POLICY),
     # An object store as every NATS client knows it: chunks, and what is said of each object.
     StreamSpec(

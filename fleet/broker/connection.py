@@ -105,13 +105,15 @@ class Connection:
         *,
         headers: Mapping[str, str] | None = None,
         reply: str = "",
+        status: str = "",
     ) -> None:
         """Send a message; while the connection is down it is buffered, up to 2 MiB.
 
-        Raises UsageError for a subject, header or size that cannot be sent, BrokerUnreachable when
-        the buffer is full, ConnectionLost. A lack of permission is only logged: use `request`.
+        status: three digits in place of a message, as a server says that a page ends. Raises
+        UsageError for a subject, header or size that cannot be sent, BrokerUnreachable when the
+        buffer is full, ConnectionLost. A lack of permission is only logged: use `request`.
         """
-        block = encode_headers(headers) if headers else b""
+        block = encode_headers(headers or {}, status=status)
         self._measure(subject, len(payload) + len(block))
         try:
             await self._client.send(subject, payload, reply, block)

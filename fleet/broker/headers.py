@@ -53,19 +53,21 @@ def parse_headers(block: bytes, *, last: bool) -> HeaderBlock:
     return HeaderBlock(headers, status, description, malformed)
 
 
-def encode_headers(headers: Mapping[str, str]) -> bytes:
+def encode_headers(headers: Mapping[str, str], *, status: str = "") -> bytes:
     """Return the block; b"" if there are none. A newline in a value is sent as a space.
 
-    Raises UsageError for a name that cannot be sent.
+    status: three digits that stand in place of a message, as the server sends them. Raises
+    UsageError for a name that cannot be sent.
     """
-    if not headers:
+    if not headers and not status:
         return b""
     lines = [f"{_checked(name)}: {value}" for name, value in headers.items()]
     text = "\r\n".join(lines)
     # One look for all of them: it would end the line, and begin another one of its writer's making.
     if text.count("\n") + text.count("\r") != 2 * (len(lines) - 1):
         text = "\r\n".join([line.translate(_NEWLINES) for line in lines])
-    return b"%b\r\n%b\r\n\r\n" % (_VERSION, text.encode())
+    first = _VERSION + f" {status}".encode() if status else _VERSION
+    return b"%b\r\n%b\r\n\r\n" % (first, text.encode())
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ import msgspec
 from fleet.broker.connection import ApiError, Connection
 from fleet.errors import BrokerRefused
 from fleet.job import Tier
-from fleet.subjects import TOKEN, durable, job_stream, token
+from fleet.subjects import RESULTS, TOKEN, durable, job_stream, token
 from fleet.topology import STREAMS, Config, DurableSpec, durables
 
 NOT_FOUND: Final = frozenset({10059, 10014})
@@ -25,19 +25,21 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 async def provision(
-    connection: Connection, models: Iterable[str], *, ack_wait_s: float = 10.0
+    connection: Connection, models: Iterable[str], *, ack_wait_s: float = 10.0, replicas: int = 1
 ) -> list[str]:
     """Create the streams, buckets and durables that are missing; return their names.
 
-    What exists is left alone, even where it differs: see `drift`. Raises JobRejected for a model
-    that is no slug, BrokerRefused when a creation is refused.
+    replicas: how many servers keep each stream: 3 in production, 1 on a single server. What exists
+    is left alone, even where it differs: see `drift`. Raises JobRejected for a model that is no
+    slug, BrokerRefused when a creation is refused.
     """
     wanted = _durables(models, ack_wait_s)
     there = {name async for name in _names(connection, "STREAM.NAMES", "streams")}
     made: list[str] = []
     for stream in STREAMS:
         if stream.name not in there:
-            await _create(connection, stream.name, f"STREAM.CREATE.{stream.name}", stream.config())
+            config = stream.config(replicas=replicas)
+            await _create(connection, stream.name, f"STREAM.CREATE.{stream.name}", config)
             made.append(stream.name)
     for tier in Tier:
         stream_name = job_stream(tier)
@@ -53,11 +55,17 @@ async def provision(
 async def drift(
     connection: Connection, models: Iterable[str], ack_wait_s: float = 10.0
 ) -> list[Drift]:
-    """Compare the broker with the topology; [] when all is there as it should be."""
+    """Compare the broker with the topology; [] when all is there as it should be.
+
+    Every stream should have as many replicas as the results have.
+    """
     found: list[Drift] = []
+    infos = {
+        stream.name: await _info(connection, f"STREAM.INFO.{stream.name}") for stream in STREAMS
+    }
+    replicas = _replicas(infos[RESULTS])
     for stream in STREAMS:
-        info = await _info(connection, f"STREAM.INFO.{stream.name}")
-        found += _differences(stream.name, stream.config(), info)
+        found += _differences(stream.name, stream.config(replicas=replicas), infos[stream.name])
     for spec in _durables(models, ack_wait_s):
         info = await _info(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
         found += _differences(spec.name, spec.config(), info)
@@ -114,6 +122,11 @@ async def _info(connection: Connection, path: str) -> Config | None:
             return None
         raise
     return config if isinstance(config, dict) else {}
+
+
+def _replicas(config: Config | None) -> int:
+    found = (config or {}).get("num_replicas")
+    return found if isinstance(found, int) else 1
 
 
 def _differences(name: str, wanted: Config, found: Config | None) -> list[Drift]:

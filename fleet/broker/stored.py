@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fleet.broker.answers import read_answer
 from fleet.broker.connection import Connection, Message
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
 from fleet.job import MIB
@@ -86,11 +87,7 @@ async def messages(
     """
     more = True
     while more:
-        query: dict[str, Any] = {"seq": after + 1, "next_by_subj": subject}
-        if since is not None and not after:
-            start = datetime.fromtimestamp(since, UTC).isoformat()
-            query = {"start_time": start, "next_by_subj": subject}
-        page, more = await _page(connection, stream, query)
+        page, more = await _page(connection, stream, _from(subject, after=after, since=since))
         for message in page:
             yield message
             after = message.sequence
@@ -98,26 +95,45 @@ async def messages(
 
 async def messages_behind(connection: Connection, stream: str, subject: str, sequence: int) -> int:
     """Count what is stored on `subject` behind a sequence; one message is read for it at most."""
+    _, count = await first_behind(connection, stream, subject, sequence)
+    return count
+
+
+async def first_behind(
+    connection: Connection, stream: str, subject: str, sequence: int
+) -> tuple[Stored | None, int]:
+    """Read the first message on `subject` behind a sequence, and count all that are there."""
     query = {"seq": sequence + 1, "next_by_subj": subject, "batch": 1}
-    page, left = await _read(connection, stream, query)
-    return len(page) + left
+    page, left = await read_page(connection, stream, query)
+    return (page[0] if page else None), len(page) + left
+
+
+def _from(subject: str, *, after: int, since: float | None) -> dict[str, Any]:
+    """Ask for what is behind a sequence, or for what was stored since; a sequence goes before."""
+    if since is None or after:
+        return {"seq": after + 1, "next_by_subj": subject}
+    start = datetime.fromtimestamp(since, UTC).isoformat()
+    return {"start_time": start, "next_by_subj": subject}
 
 
 async def _page(
     connection: Connection, stream: str, query: dict[str, Any]
 ) -> tuple[list[Stored], bool]:
     """Read one page of what the query finds; the flag says whether more is stored behind it."""
-    page, left = await _read(connection, stream, {"batch": PAGE_MESSAGES, **query})
+    page, left = await read_page(connection, stream, query)
     return page, left > 0
 
 
-async def _read(
+async def read_page(
     connection: Connection, stream: str, query: dict[str, Any]
 ) -> tuple[list[Stored], int]:
-    """Read a page, and how many messages are stored behind it."""
+    """Read what one Direct Get brings, and how many messages are stored behind it.
+
+    Raises BrokerRefused, and BrokerUnreachable when the page does not arrive whole.
+    """
     arrived: asyncio.Queue[Message] = asyncio.Queue()
     inbox = connection.new_inbox()
-    query |= {"max_bytes": PAGE_BYTES}
+    query = {"batch": PAGE_MESSAGES, **query, "max_bytes": PAGE_BYTES}
     page: list[Stored] = []
     subscription = await connection.subscribe(inbox, arrived.put_nowait)
     try:
@@ -140,12 +156,17 @@ async def _read(
 async def _next(arrived: asyncio.Queue[Message], stream: str) -> Message:
     try:
         async with asyncio.timeout(SILENCE_S):
-            return await arrived.get()
+            reply = await arrived.get()
     except TimeoutError as error:
         raise BrokerUnreachable(
             f"reading from {stream} stopped in the middle: check the connection and the right to "
             "use $JS.API.DIRECT.GET, then read again"
         ) from error
+    if reply.status is None and "Nats-Sequence" not in reply.headers:
+        # Not the stream, but who stands before it and looks at what a tenant asks.
+        read_answer(f"a read of {stream}", reply.payload)
+        raise BrokerRefused(f"what answers for {stream} is no stream: run `fleet doctor`")
+    return reply
 
 
 def check_literal(subject: str) -> None:

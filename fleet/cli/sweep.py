@@ -35,15 +35,18 @@ def command(nats: str | None, every: float | None, *, as_json: bool) -> None:
 
     One line on stdout for each, with --json an object with `code`, `message`, `subject` and `job`.
     Sweeping once takes up to a minute if something looks stuck. Two sweeps at once do no harm, and
-    `fleet up` sweeps by itself.
+    `fleet up` sweeps by itself. With --every it also serves what tenants with accounts of their own
+    read of their jobs and results.
     """
     options.run(_sweep(nats, every, as_json=as_json))
 
 
 async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> None:
+    from fleet.broker.beside import Beside
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
     from fleet.broker.eventlog import EventLog
+    from fleet.broker.tenant_reads import serve_reads
     from fleet.cli.checks import trouble_of
     from fleet.settings import Settings
     from fleet.sweep import Sweeper, sweep_for_ever, sweep_once
@@ -60,14 +63,15 @@ async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> N
         EventLog(connection) as events,
     ):
         if every_s is not None:
-            await sweep_for_ever(
-                connection,
-                every_s=every_s,
-                emit=events.emit,
-                swept=swept,
-                realtime_deadline_s=settings.realtime_deadline_s,
-                checkpoint_s=settings.checkpoint_s,
-            )
+            async with Beside(serve_reads(connection)):
+                await sweep_for_ever(
+                    connection,
+                    every_s=every_s,
+                    emit=events.emit,
+                    swept=swept,
+                    realtime_deadline_s=settings.realtime_deadline_s,
+                    checkpoint_s=settings.checkpoint_s,
+                )
         sweeper = Sweeper(
             connection,
             emit=events.emit,

@@ -25,6 +25,7 @@ from fleet.subjects import (
     TOKENS,
     job_stream,
 )
+from fleet.tenancy.reading import MAX_MESSAGES
 from fleet.tenancy.register import Role
 from fleet.topology import bucket_stream, bucket_subject, object_stream
 
@@ -40,11 +41,14 @@ _PAYLOADS: Final = object_stream(PAYLOADS)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """The rights of one identity, its own inbox left out. answers: to whoever asks it something."""
+    """The rights of one identity, its own inbox left out.
+
+    answers: how many messages it may send to whoever asks it something.
+    """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...] = ()
-    answers: bool = False
+    answers: int = 0
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +126,7 @@ def _worker(tiers: Iterable[Tier]) -> Grant:
             bucket_subject(POLICY, ">"),
             bucket_subject(CANCELS, ">"),
         ),
-        answers=True,
+        answers=1,
     )
 
 
@@ -144,7 +148,7 @@ _MANAGER: Final = Grant(
         bucket_subject(POLICY, ">"),
     ),
     subscribe=("events.>", "control.*", bucket_subject(POLICY, ">"), bucket_subject(NODES, ">")),
-    answers=True,
+    answers=1,
 )
 _SWEEP: Final = Grant(
     publish=(
@@ -166,7 +170,8 @@ _SWEEP: Final = Grant(
         bucket_subject(POLICY, ">"),
         "$JS.EVENT.ADVISORY.CONSUMER.>",
     ),
-    answers=True,
+    # A page, and its end.
+    answers=MAX_MESSAGES + 1,
 )
 
 # What a watcher may ask for: no prompt, no answer, no claim, and nothing that changes anything.

@@ -124,7 +124,7 @@ def _user(key: Key, grant: Grant, *heard: str) -> Block:
         "subscribe": {"allow": [*heard, *grant.subscribe]},
     }
     if grant.answers:
-        may["allow_responses"] = {"max": 1, "expires": "1m"}
+        may["allow_responses"] = {"max": grant.answers, "expires": "1m"}
     return {"nkey": key.nkey, "permissions": may}
 
 

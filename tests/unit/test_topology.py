@@ -47,16 +47,27 @@ def test_a_batch_can_be_published_as_a_whole() -> None:
     assert [stream.atomic for stream in JOBS] == [False, False, True]
 
 
-def test_buckets_keep_one_value_a_key_and_their_keys_can_be_forgotten() -> None:
+def test_buckets_keep_one_value_a_key() -> None:
     assert {bucket.name for bucket in BUCKETS} == {
         "KV_claims", "KV_nodes", "KV_batches", "KV_cancels", "KV_policy",
     }  # fmt: skip
     for bucket in BUCKETS:
         assert bucket.queue_limit == 1
         assert bucket.discard == "new"
-        assert bucket.rollup
         assert bucket.deny_delete
         assert bucket.message_ttl
+
+
+def test_a_bucket_that_tenants_write_to_takes_no_rollup() -> None:
+    assert {bucket.name for bucket in BUCKETS if not bucket.rollup} == {"KV_batches", "KV_cancels"}
+
+
+def test_in_a_cluster_every_stream_is_kept_by_as_many_servers() -> None:
+    for stream in STREAMS:
+        config = stream.config(replicas=3)
+        assert config["num_replicas"] == 3
+        assert "persist_mode" not in config
+        assert config["storage"] == ("memory" if stream.name == "TOKENS" else "file")
 
 
 def test_the_end_of_a_node_leaves_a_marker_for_watchers() -> None:
