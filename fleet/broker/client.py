@@ -87,6 +87,14 @@ class HardenedClient(Client):
         finally:
             await self.ignore(subscription)
 
+    async def close(self) -> None:
+        """Close for good. What is not sent by then is lost."""
+        if not self.is_connected:
+            # The library would write it to the transport of the connection that is gone, which
+            # some event loops refuse.
+            self._pending, self._pending_data_size = [], 0
+        await super().close()
+
     @property
     def is_new(self) -> bool:
         """Whether nothing was opened yet, so that nothing can be closed."""

@@ -85,7 +85,7 @@ async def _examine(
     from fleet.cli import checks
     from fleet.cli.store_checks import examine_stores
 
-    sync = None if monitor is None else await asyncio.to_thread(_sync_config, monitor)
+    sync = None if monitor is None else await asyncio.to_thread(sync_config, monitor)
     target = find_target(url, os.environ)
     async with connect(target, name="fleet-doctor") as connection:
         served = models or await served_models(connection)
@@ -147,7 +147,7 @@ async def _replicas(connection: "Connection") -> int:
     return int(config.get("num_replicas", 1)) if isinstance(config, dict) else 1
 
 
-def _sync_config(monitor: str) -> "SyncConfig":
+def sync_config(monitor: str) -> "SyncConfig":
     """Read the sync setting from `/varz`. Raises UsageError, BrokerUnreachable."""
     from urllib.error import URLError
     from urllib.request import urlopen

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "simulate": Lazy("fleet.cli.simulate", "What spot would cost, recorded or made up."),
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
     "cost": Lazy("fleet.cli.cost", "What it cost: useful work, waste, and what was saved."),
+    "metrics": Lazy("fleet.cli.metrics", "Tell Prometheus of queues, nodes, pools and cost."),
     "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
     "tenant": Lazy("fleet.cli.tenant", "Who may use the broker: add, rotate and remove keys."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),

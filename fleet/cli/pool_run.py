@@ -19,6 +19,7 @@ from fleet.broker.eventlog import EventLog
 from fleet.broker.provision import provision
 from fleet.cli.stopping import stopping
 from fleet.cli.up import consumer_arguments, prepare_engine
+from fleet.cli.watched import Watch, watched
 from fleet.errors import UsageError
 from fleet.events import AnyEvent, Emit, NodeGone, PoolActed, PoolDecided
 from fleet.pool.guard import Guard, Limits
@@ -65,11 +66,15 @@ async def run_pool(given: Mapping[str, Any], changes: Mapping[str, str]) -> None
     settings = Settings.from_env(os.environ, nats=given["nats"])
     target = find_target(given["nats"], os.environ)
     by = me()
-    async with connect(target, name=by) as connection, EventLog(connection) as events:
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(connect(target, name=by))
+        events = await stack.enter_async_context(EventLog(connection))
+        watch = stack.enter_context(watched(settings, lambda: connection.connected))
         await provision(connection, [given["model"]], ack_wait_s=settings.ack_wait_s)
 
         def emit(event: AnyEvent) -> None:
             events.emit(event)
+            watch.record(event)
             _tell(event, as_json=given["as_json"])
 
         ground = Ground(connection, settings.nats or "", emit, by, given)
@@ -80,20 +85,25 @@ async def run_pool(given: Mapping[str, Any], changes: Mapping[str, str]) -> None
                 plan = msgspec.structs.replace(plan, knobs=set_)
             if given["lease_s"] is not None:
                 plan = msgspec.structs.replace(plan, lease_s=given["lease_s"])
-            await _until_stopped(ground, parts._replace(plan=plan))
+            await _until_stopped(ground, parts._replace(plan=plan), watch)
 
 
-async def _until_stopped(ground: Ground, parts: Parts) -> None:
+async def _until_stopped(ground: Ground, parts: Parts, watch: Watch) -> None:
     click.echo(f"{ground.by} runs the pool of {parts.plan.model}; Ctrl-C ends it", err=True)
     unit = Unit.of(os.environ)
     unit.ready(f"runs the pool of {parts.plan.model}")
+
+    def alive() -> None:
+        unit.alive()
+        watch.looked()
+
     with stopping() as stop:
         stop.hasten = parts.hasten
         async with asyncio.TaskGroup() as group:
             managing = group.create_task(
                 manage(
                     ground.connection, parts.plan, hands=parts.hands, quotes=parts.quotes,
-                    emit=ground.emit, by=ground.by, alive=unit.alive,
+                    emit=ground.emit, by=ground.by, alive=alive,
                 )
             )  # fmt: skip
             lost = group.create_task(ground.connection.closed())

@@ -6,7 +6,7 @@ producer chooses. A tenant's name is one only where an operator listed it.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -23,6 +23,7 @@ from fleet.listening import Page
 OTHER: Final = "other"
 # A second series for each counter, that says when it began, is of no use to us or to vLLM.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+Values = TypeVar("Values", bound=tuple[str, ...])
 
 
 def registry() -> CollectorRegistry:
@@ -45,7 +46,7 @@ def known(value: str, values: Collection[str]) -> str:
 
 
 def gauges(
-    name: str, text: str, labels: Iterable[str], samples: Mapping[tuple[str, ...], float | None]
+    name: str, text: str, labels: Iterable[str], samples: Mapping[Values, float | None]
 ) -> Iterator[GaugeMetricFamily]:
     """Give a gauge with a sample for each tuple of label values; what is not known is left out."""
     family = GaugeMetricFamily(name, text, labels=tuple(labels))

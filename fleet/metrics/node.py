@@ -122,7 +122,8 @@ class NodeMetrics:
             usage = line.usage or {}
             self._tokens.labels(job.tier, "prompt").inc(usage.get("prompt_tokens", 0))
             self._tokens.labels(job.tier, "completion").inc(usage.get("completion_tokens", 0))
-            if line.fleet.run_s:
+            # One that ended before it ran waited for no slot of ours.
+            if code is None or line.fleet.run_s:
                 self._wait.labels(job.tier).observe(line.fleet.queue_s)
                 self._run.labels(job.tier).observe(line.fleet.run_s)
 

@@ -20,6 +20,7 @@ from fleet.job import CapacityType
 from fleet.subjects import plain
 
 TAIL_BYTES = 2000
+PORT = "FLEET_HEALTH_PORT"
 POLL_S = 0.1
 
 
@@ -82,6 +83,8 @@ class LocalPool:
                 env={
                     "FLEET_CLOUD": "none",
                     **self._environment,
+                    # A free one each: many nodes share this machine's ports.
+                    **({PORT: "0"} if PORT in self._environment else {}),
                     "FLEET_NATS": self._plan.nats,
                     "FLEET_LAUNCHED_AT": f"{launched_at:.3f}",
                 },

@@ -1,0 +1,198 @@
+"""What the exporter, a consumer and a manager tell Prometheus, of a fleet that is up."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fleet.children import die_with_parent
+from tests.asking import MODEL, Asker, chat, eventually
+from tests.fleets import QUICK, ROOT, RunningFleet, running_consumer, running_fleet
+from tests.integration.brokers import connected
+from tests.raw import publish_raw
+from tests.server import nats_server
+
+PRICE = 2.5
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as answer:
+        return answer.code, answer.read().decode()
+
+
+def samples(url: str) -> dict[str, float]:
+    """Scrape: samples by name and labels, in a form that tests can write."""
+    return {
+        name + "".join(f"|{value}" for _, value in sorted(labels.items())): value
+        for family in text_string_to_metric_families(get(url)[1])
+        for name, labels, value, *_ in family.samples
+    }
+
+
+@contextmanager
+def exporter(nats: str, *flags: str) -> Iterator[str]:
+    """Run `fleet metrics`; yields the address of its numbers."""
+    command = [sys.executable, "-m", "fleet", "metrics", "--listen", "127.0.0.1:0", "--every", "1"]
+    with subprocess.Popen(
+        [*command, "--nats", nats, *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **QUICK},
+        preexec_fn=die_with_parent,
+    ) as process:
+        assert process.stderr
+        url = process.stderr.readline().strip()
+        try:
+            assert url.startswith("http://127.0.0.1:"), url + process.stderr.read()
+            yield url
+        finally:
+            process.terminate()
+            rest = process.stderr.read()
+    assert process.returncode == 0, rest
+
+
+def until(url: str, name: str, wanted: float, *, bound_s: float = 20.0) -> dict[str, float]:
+    """Scrape until a sample has a value."""
+    give_up = time.monotonic() + bound_s
+    while (found := samples(url)).get(name) != wanted:
+        assert time.monotonic() < give_up, f"{name} is {found.get(name)}, not {wanted}"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    with running_fleet(folder, "--spot", "1", "--token-rate", "200") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(fleet: RunningFleet) -> Iterator[str]:
+    with exporter(fleet.nats, "--tenant", "named", "--cost-every", "1") as address:
+        until(address, "fleet_exporter_broker_up", 1.0)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def consumer(fleet: RunningFleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A consumer that may be asked; its name is of a zone that the fleet has not."""
+    port = free_port()
+    env = {**QUICK, "FLEET_HEALTH_PORT": str(port), "FLEET_ZONE": "z"}
+    folder = tmp_path_factory.mktemp("consumer")
+    with running_consumer(folder, fleet.nats, "spot", "--price", str(PRICE), env=env):
+        address = f"http://127.0.0.1:{port}"
+        give_up = time.monotonic() + 60
+        while not _ready(address):
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
+        yield f"{address}/metrics"
+
+
+def _ready(address: str) -> bool:
+    try:
+        return get(f"{address}/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_the_exporter_counts_nodes_queues_and_cost(url: str, consumer: str) -> None:
+    found = until(url, f"fleet_nodes|spot|{MODEL}|ready|z", 1.0)
+    assert found[f"fleet_nodes|on-demand|{MODEL}|ready|a"] == 1
+    assert found[f"fleet_queue_waiting_jobs|{MODEL}|batch"] == 0
+    assert found[f"fleet_queue_missing|{MODEL}|batch"] == 0
+    assert found["fleet_topology_drift"] == 0
+    assert found["fleet_stream_limit_bytes|JOBS_BATCH"] > 0
+    assert found["fleet_dead_letters|batch"] == 0
+    # One node of two told its price, and the other is not taken for free.
+    assert found[f"fleet_spend_dollars_per_hour|spot|{MODEL}"] == PRICE
+    assert found[f"fleet_unpriced_nodes|spot|{MODEL}"] == 1
+    assert f"fleet_spend_dollars_per_hour|on-demand|{MODEL}" not in found
+    # Nobody was asked when the server writes to disk: that is unknown, not wrong.
+    assert "fleet_broker_sync_always" not in found
+    assert get(url.replace("/metrics", "/readyz"))[0] == 200
+    assert not [name for name in found if name.startswith("fleet_exporter_unread")]
+
+
+async def test_work_shows_up_where_it_is_done(fleet: RunningFleet, url: str, unique: str) -> None:
+    async with connected(fleet.nats) as connection:
+        await Asker(connection, unique).ask("batch", chat("hello", 5))
+    found = until(url, f"fleet_queue_deliveries_total|{MODEL}|batch", 1.0)
+    assert found["fleet_events_total|node_started"] >= 0
+
+
+async def test_a_consumer_tells_what_it_did(
+    fleet: RunningFleet, consumer: str, unique: str
+) -> None:
+    done = "fleet_items_total|ok|batch"
+    async with connected(fleet.nats) as connection:
+        asker = Asker(connection, unique)
+        give_up = time.monotonic() + 30
+        while not samples(consumer)[done]:
+            assert time.monotonic() < give_up, "the other spot consumer took every job"
+            await asker.ask("batch", chat("hello", 5))
+    found = samples(consumer)
+    assert found["fleet_tokens_total|completion|batch"] == 5 * found[done]
+    assert found["fleet_jobs_total|settled|batch"] == found[done]
+    assert found["fleet_generated_tokens_total"] == 5 * found[done]
+    assert found["fleet_item_run_seconds_count|batch"] == found[done]
+    assert found["fleet_node_state|ready"] == 1
+    assert found["fleet_node_broker_connected"] == 1
+    assert found["fleet_node_pull_silent_seconds"] < 30
+    assert found["fleet_node_price_dollars_per_hour"] == PRICE
+    assert found["process_resident_memory_bytes"] > 0
+
+
+async def test_tenants_are_named_only_where_an_operator_named_them(
+    fleet: RunningFleet, url: str, unique: str
+) -> None:
+    # Nobody serves this model, so what is sent lies there.
+    for tenant in ("named", unique):
+        body = msgspec.json.encode(chat("x"))
+        assert publish_raw(fleet.nats, f"jobs.batch.unserved.{tenant}".encode(), body) == b"PONG"
+
+    async def counted() -> dict[str, float] | None:
+        found = samples(url)
+        return found if "fleet_tenant_jobs|named|batch" in found or _swept(found) else None
+
+    found = await eventually(counted, "the tenant's jobs, or their dead letters")
+    assert unique not in get(url)[1]
+    assert not [name for name in found if unique in name]
+
+
+def _swept(found: dict[str, float]) -> bool:
+    """The sweep may be faster than a scrape: then both are dead letters."""
+    return found["fleet_dead_letters|batch"] >= 2
+
+
+def test_without_a_broker_nothing_is_told_but_that(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        with nats_server(tmp_path) as server:
+            url = stack.enter_context(exporter(server.url))
+            # Nothing is set up there: no queue is told, and that is no error.
+            found = until(url, "fleet_exporter_broker_up", 1.0)
+            assert "fleet_stream_messages" not in found
+        found = until(url, "fleet_exporter_broker_up", 0.0)
+        assert not [name for name in found if name.startswith("fleet_topology")]
+        assert get(url.replace("/metrics", "/readyz"))[0] == 503
+        assert get(url.replace("/metrics", "/livez"))[0] == 200
