@@ -36,6 +36,8 @@ from dashboard.themes import DARK, THEMES
 from fleet.errors import FleetError
 
 INTERVALS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+# No more than one refresh a second; timers are a little early at times.
+REFRESH_S: Final = 0.9
 NOTE_S: Final = 6.0
 # A story costs the broker a few reads.
 STORY_S: Final = 5.0
@@ -52,8 +54,8 @@ _TELLS: Final = {
 class Dashboard(App[None]):
     """Holds what is known and how it is looked at; screens draw it.
 
-    clock: seconds since the epoch, as the source's; None for a recording, which has its own time.
-    operator: None where nobody may act. failure: why it ended by itself, None where somebody quit.
+    is_live: whether time goes on between two snapshots; that of a recording is its own. timer: of
+    this machine, in seconds. operator: None where nobody may act. failure: why it ended by itself.
     """
 
     CSS_PATH: ClassVar[str | Path] = "fleet.tcss"
@@ -77,18 +79,20 @@ class Dashboard(App[None]):
         interval_s: float = 1.0,
         window_s: float = WINDOWS_S[0],
         operator: Operator | None = None,
-        clock: Callable[[], float] | None = time.time,
+        is_live: bool = True,
+        timer: Callable[[], float] = time.monotonic,
         theme: str = DARK.name,
     ) -> None:
         super().__init__()
         self.look = look or Look()
-        self.failure: FleetError | None = None
+        self.failure: BaseException | None = None
         self._source = source
         self._operator = operator
-        self._clock = clock
+        self._timer = timer
+        self._came_at = 0.0
         self._latest: FleetSnapshot | None = None
         self._picture = Picture(
-            None, window_s=window_s, interval_s=interval_s, is_live=clock is not None,
+            None, window_s=window_s, interval_s=interval_s, is_live=is_live,
             acts=operator is not None,
         )  # fmt: skip
         self._drawn_at = self._note_until = -1.0
@@ -112,10 +116,10 @@ class Dashboard(App[None]):
         try:
             async with aclosing(self._source.snapshots()) as snapshots:
                 async for snapshot in snapshots:
-                    self._latest = snapshot
+                    self._latest, self._came_at = snapshot, self._timer()
                     self.post_message(NewsArrived())
-        except FleetError as error:
-            self.failure = error
+        except* FleetError as failures:
+            self.failure = failures
             self.exit()
         else:
             self._tell("the recording ends here", lasts_s=float("inf"))
@@ -124,23 +128,29 @@ class Dashboard(App[None]):
         """Draw what is new; what comes sooner than in a second waits for the next tick."""
         event.stop()
         first = self._picture.snapshot is None
-        if first or time.monotonic() - self._drawn_at > 0.9:
+        if first or self._timer() - self._drawn_at > REFRESH_S:
             self._draw()
 
     def _tick(self) -> None:
         """Let ages grow where nothing new comes."""
-        if time.monotonic() - self._drawn_at > 0.9:
+        if self._timer() - self._drawn_at > REFRESH_S:
             self._draw()
 
     def _draw(self) -> None:
-        self._drawn_at = time.monotonic()
+        self._drawn_at = self._timer()
         shown = self._picture.snapshot if self._picture.frozen else self._latest
-        now = self._clock() if self._clock else shown.at if shown else 0.0
+        now = self._now()
         note = self._picture.note if self._drawn_at < self._note_until else ""
         self._picture = self._picture._replace(snapshot=shown, now=now, note=note)
         self._main.show(self._picture)
         if isinstance(self.screen, DetailScreen) and shown is not None:
             self._draw_detail(self.screen, shown)
+
+    def _now(self) -> float:
+        """The time by the source's clock; that of this machine may be wrong."""
+        if self._latest is None:
+            return 0.0
+        return self._latest.at + (self._timer() - self._came_at if self._picture.is_live else 0.0)
 
     def _draw_detail(self, screen: DetailScreen, shown: FleetSnapshot) -> None:
         found = again(screen.row, shown, self._picture.window_s)
@@ -152,7 +162,7 @@ class Dashboard(App[None]):
         screen.show(self._picture, detail)
 
     def _tell(self, note: str, *, lasts_s: float = NOTE_S) -> None:
-        self._note_until = time.monotonic() + lasts_s
+        self._note_until = self._timer() + lasts_s
         self._picture = self._picture._replace(note=note)
         self._draw()
 

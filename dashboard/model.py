@@ -23,7 +23,8 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
 
     tokens_per_s: over the window, or its whole life where none is named; None while it has none.
     notice: who gave it notice, or "". leaves_in_s: until it is expected to vanish. kv_cache: share
-    of 0 to 1 that is in use. usd_per_million: what its output tokens cost at its rate and price.
+    of 0 to 1 that is in use. usd_per_million: what its output tokens cost at its rate and price;
+    is_costly: far more than those of others.
     """
 
     node: str
@@ -46,6 +47,7 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache: float | None = None
     usd_per_million: float | None = None
     is_stale: bool = False
+    is_costly: bool = False
     how: str = ""
 
 

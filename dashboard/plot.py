@@ -14,7 +14,7 @@ def plot(
     values: Sequence[float | None], *, width: int, height: int, write: Callable[[float], str],
     look: Look,
 ) -> list[Line]:  # fmt: skip
-    """Draw the newest values from 0 to the largest, a column each; unknown ones leave a gap."""
+    """Draw values from 0 to the largest over the whole width; unknown ones leave a gap."""
     room = max(1, width - _LABEL - 1)
     spread = _spread(values, room)
     top = max((value for value in spread if value is not None), default=0.0)
@@ -30,10 +30,8 @@ def plot(
 
 
 def _spread(values: Sequence[float | None], room: int) -> list[float | None]:
-    """Widen few values to whole columns, so that a short window fills the same room."""
-    shown = list(values)[-room:]
-    each = max(1, room // len(shown)) if shown else 1
-    return [value for value in shown for _ in range(each)]
+    """Give each column its moment: a window fills the same room, however many moments it has."""
+    return [values[column * len(values) // room] for column in range(room)] if values else []
 
 
 def _cell(value: float | None, top: float, base: int, height: int, look: Look) -> str:

@@ -13,6 +13,8 @@ def age(seconds: float | None) -> str:
     """Write a length of time in at most six characters: `0.4s`, `43s`, `4m12`, `3h05`, `2d04h`."""
     if seconds is None:
         return DASH
+    if seconds == 0:
+        return "0s"
     passed = max(0.0, seconds)
     if passed < 9.95:
         return f"{passed:.1f}s"

@@ -17,7 +17,6 @@ from dashboard.job_rows import batch_rows, job_rows
 from dashboard.keys import ACTION_KEYS, LIST_KEYS, ROW_KEYS, SCREEN_KEYS, help_lines, hints
 from dashboard.look import Look
 from dashboard.messages import CursorMoved, FilterTyped
-from dashboard.model import fleet_rows
 from dashboard.picture import Picture
 from dashboard.queue_rows import queue_rows
 from dashboard.seeking import Filter, read
@@ -180,7 +179,7 @@ class MainScreen(Screen[None]):
             grid.window = self._picture.window
         match self.view:
             case "fleet":
-                self._fleet.show(fleet_rows(snapshot, window_s))
+                self._fleet.show(fleet.rows(snapshot, window_s))
             case "queue":
                 self._queue.show(queue_rows(snapshot, window_s))
             case "jobs":
@@ -213,11 +212,9 @@ class MainScreen(Screen[None]):
     def _draw_status(self) -> None:
         grid = self.grid
         order = grid.order if grid is not None else None
-        sort = (
-            f"{order.title or 'trouble first'}{' reversed' if order.reverse else ''}"
-            if order
-            else ""
-        )
+        sort = order.title if order is not None else ""
+        if order is not None and order.reverse:
+            sort = f"{sort or 'the usual order'}, reversed"
         line = headline.status(
             self._picture,
             position=grid.position if grid is not None else 0,

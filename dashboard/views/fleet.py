@@ -2,15 +2,28 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from dashboard import units
 from dashboard.look import Look
-from dashboard.model import NodeRow
+from dashboard.cost_rows import costly
+from dashboard.model import NodeRow, fleet_rows
+from dashboard.snapshot import FleetSnapshot
 from dashboard.table import Cell, Column, Table, Tone
 from dashboard.views.cells import number, word
 
 _TONES: Final[dict[str, Tone]] = {
     "ready": "ok", "loading": "plain", "draining": "warn", "drained": "dim", "lost": "bad",
 }  # fmt: skip
+
+
+def rows(snapshot: FleetSnapshot, window_s: float) -> list[NodeRow]:
+    """Make the rows, and mark those that cost far more for a token than most do."""
+    made = fleet_rows(snapshot, window_s)
+    names = {row.node for row in costly(made)}
+    if not names:
+        return made
+    return [replace(row, is_costly=True) if row.node in names else row for row in made]
 
 
 def table(look: Look) -> Table[NodeRow]:
@@ -29,7 +42,8 @@ def table(look: Look) -> Table[NodeRow]:
             number("tok/s", 8, lambda row: row.tokens_per_s, units.rate, priority=3, rate=True),
             number("beat", 5, lambda row: row.beat_age_s, units.age, priority=7, tone=_beat),
             number("$/h", 6, lambda row: row.price_usd_per_hour, units.usd, priority=2),
-            number("$/Mtok", 7, lambda row: row.usd_per_million, units.usd, priority=5),
+            Column(title="$/Mtok", width=8, right=True, priority=5, falls=True,
+                   cell=lambda row: _per_token(row, look), sort=lambda row: row.usd_per_million),
             number("KV", 4, lambda row: row.kv_cache, units.percent, priority=6),
             word("zone", 11, lambda row: row.zone, look, priority=8),
             word("model", 10, lambda row: row.model, look, priority=9, grows=1),
@@ -65,6 +79,13 @@ def _leaves(row: NodeRow) -> Cell:
     if row.leaves_in_s is None:
         return Cell("told" if row.notice else "", "warn")
     return Cell(units.countdown(row.leaves_in_s), "bad")
+
+
+def _per_token(row: NodeRow, look: Look) -> Cell:
+    if row.usd_per_million is None:
+        return Cell(units.DASH, "dim")
+    text = units.usd(row.usd_per_million)
+    return Cell(f"{look.glyph('alarm')}{text}", "bad") if row.is_costly else Cell(text)
 
 
 def _beat(row: NodeRow) -> Tone:

@@ -69,14 +69,11 @@ class Painted(ScrollView):
     def _style(self, tone: str, line: Line) -> Style:
         key = (tone, line.cursor, line.dim)
         if key not in self._styles_by_look:
-            names = [f"painted--{tone}"]
-            if line.dim and tone not in {"bad", "warn"}:
-                names.append("painted--dim")
+            quiet = line.dim and tone not in {"bad", "warn"}
+            name = "painted--dim" if quiet else f"painted--{tone}"
+            style = self.rich_style + self.get_component_rich_style(name)
             if line.cursor:
-                names.append("painted--cursor")
-            style = self.rich_style
-            for name in names:
-                style += self.get_component_rich_style(name, partial=True)
+                style += self.get_component_rich_style("painted--cursor", partial=True)
             self._styles_by_look[key] = style
         return self._styles_by_look[key]
 
