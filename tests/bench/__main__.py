@@ -21,6 +21,7 @@ BENCHMARKS = (
     "manager_tick",
     "simulate_table",
     "simulate_speed",
+    "screen",
 )
 
 
