@@ -209,7 +209,12 @@ class Work:
         """Build the claim that a checkpoint writes; owner None releases the job."""
         base = self.claim or Claim(owner=owner, writer=self.writer, sha256=self.job.sha256)
         return msgspec.structs.replace(
-            base, owner=owner, writer=self.writer, saved=self.saved(), trying=self.trying
+            base,
+            owner=owner,
+            writer=self.writer,
+            saved=self.saved(),
+            trying=self.trying,
+            items_done=self._done,
         )
 
 

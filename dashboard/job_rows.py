@@ -113,9 +113,9 @@ def _job(job: JobFact, now: float) -> JobRow:
 def _progress(job: JobFact) -> float | None:
     if job.state == "waiting":
         return 0.0
-    if not job.items or job.items_open is None:
+    if not job.items or job.items_done is None:
         return None
-    return 1 - min(job.items, job.items_open) / job.items
+    return min(job.items, job.items_done) / job.items
 
 
 def _trouble(job: JobFact, still_s: float, left_s: float | None) -> Trouble:

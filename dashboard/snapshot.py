@@ -4,7 +4,7 @@ These are facts as they were read. Strings in them are foreign and raw: whoever 
 through `dashboard.safe`. What is not known is None, never 0.
 """
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -19,6 +19,7 @@ WINDOWS_S: Final = (60.0, 300.0, 3600.0)
 # held: a node has it. between: given back, or its node is silent; the next one will have it.
 JobState: TypeAlias = Literal["waiting", "held", "between"]
 Part: TypeAlias = Literal["nodes", "queues", "jobs", "batches", "pools", "costs", "events"]
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
 
 
 class Rates(msgspec.Struct, frozen=True, array_like=True):
@@ -88,9 +89,10 @@ class QueueFact(msgspec.Struct, frozen=True, kw_only=True):
 class JobFact(msgspec.Struct, frozen=True, kw_only=True):
     """A job without an end. queued_at, checkpoint_at, deadline: seconds since the epoch.
 
-    sequence: its place in the stream of its tier. items: None for a job that cannot be read yet.
-    tokens_saved: in its checkpoint. node: who has it, or had it last. isolated: its items run one
-    at a time, for it is suspected of killing engines. error: the last that was heard of it.
+    sequence: its place in the stream of its tier. items: None for a job that cannot be read.
+    items_done, tokens_saved: as of its checkpoint. node: who has it, or had it last. isolated: its
+    items run one at a time, for it is suspected of killing engines. error: the last that was heard
+    of it.
     """
 
     tier: Tier
@@ -102,7 +104,7 @@ class JobFact(msgspec.Struct, frozen=True, kw_only=True):
     state: JobState
     batch: str | None = None
     items: int | None = None
-    items_open: int | None = None
+    items_done: int | None = None
     tokens_saved: int = 0
     node: str | None = None
     attempts: int = 0
@@ -167,12 +169,14 @@ class Spend(msgspec.Struct, frozen=True, array_like=True):
 class CostFact(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger of today (UTC) and of the last hour. rows are by pool in `today` and `hour`.
 
-    spend: the last hour, oldest first. tenants, batches: of today. doubts: which prices are missing
-    or old, in words.
+    since: from when on events were read, where that is later than midnight; seconds since the
+    epoch. spend: the last hour, oldest first. tenants, batches: of today. doubts: which prices are
+    missing or old, in words.
     """
 
     today: Report
     hour: Report
+    since: float | None = None
     spend: tuple[Spend, ...] = ()
     tenants: tuple[Row, ...] = ()
     batches: tuple[Row, ...] = ()

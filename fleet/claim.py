@@ -66,7 +66,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     that a write whose answer was lost is recognised as one's own. sha256: the job's fingerprint.
     attempts: failures by the job's own fault. interruptions: deliveries that ended without the
     job's fault. suspects: crashes in a row that ended without progress. progress: what existed
-    when the owner began. elsewhere: as stored, instead of a `saved` that is large. trying: the
+    when the owner began. items_done: with a line in the log or on its way there, for who looks on;
+    None where nobody said it. elsewhere: as stored, instead of a `saved` that is large. trying: the
     item that runs alone, in a job whose items do. blamed: the items that ran alone when a consumer
     crashed, once for each crash. history: the newest last.
     """
@@ -83,6 +84,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     trying: int | None = None
     blamed: tuple[int, ...] = ()
     history: tuple[Past, ...] = ()
+    items_done: int | None = None
     version: int = 1
 
     @property

@@ -167,7 +167,7 @@ def _job(dice: random.Random, number: int, nodes: list[str], at: float, say: Say
         state="held" if stuck else state,
         batch=say(f"nightly-{number % 6}") if tier is Tier.BATCH else None,
         items=items,
-        items_open=dice.randint(0, items) if has_node else None,
+        items_done=dice.randint(0, items) if has_node else None,
         tokens_saved=dice.randint(0, 2_000) if has_node else 0,
         node=say(dice.choice(nodes)) if has_node else None,
         attempts=2 if number % 13 == 8 else 0,

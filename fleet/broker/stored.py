@@ -19,7 +19,7 @@ PAGE_BYTES: Final = 4 * MIB
 # How long the server may be silent within a page; a slow line is no silence.
 SILENCE_S: Final = 5.0
 
-_END_OF_PAGE, _NOT_FOUND, _NO_RESPONDERS = "204", "404", "503"
+_END_OF_PAGE, _FORBIDDEN, _NOT_FOUND, _NO_RESPONDERS = "204", "403", "404", "503"
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,10 +100,18 @@ async def messages_behind(connection: Connection, stream: str, subject: str, seq
 
 
 async def first_behind(
-    connection: Connection, stream: str, subject: str, sequence: int
+    connection: Connection,
+    stream: str,
+    subject: str,
+    sequence: int = 0,
+    *,
+    since: float | None = None,
 ) -> tuple[Stored | None, int]:
-    """Read the first message on `subject` behind a sequence, and count all that are there."""
-    query = {"seq": sequence + 1, "next_by_subj": subject, "batch": 1}
+    """Read the first message on `subject` behind a sequence, and count all that are there.
+
+    since: instead, from what was stored then on, in seconds since the epoch.
+    """
+    query = {"batch": 1, **_from(subject, after=sequence, since=since)}
     page, left = await read_page(connection, stream, query)
     return (page[0] if page else None), len(page) + left
 
@@ -135,15 +143,21 @@ async def read_page(
     inbox = connection.new_inbox()
     query = {"batch": PAGE_MESSAGES, **query, "max_bytes": PAGE_BYTES}
     page: list[Stored] = []
+    asked = f"$JS.API.DIRECT.GET.{stream}"
+
+    def denied(text: str) -> None:
+        if f'"{asked}"' in text:
+            arrived.put_nowait(Message(asked, "", {}, b"", _FORBIDDEN, text))
+
+    forget = connection.on_denied(denied)
     subscription = await connection.subscribe(inbox, arrived.put_nowait)
     try:
-        await connection.publish(
-            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(query), reply=inbox
-        )
+        await connection.publish(asked, msgspec.json.encode(query), reply=inbox)
         while (reply := await _next(arrived, stream)).status is None:
             _check_gap(reply, page, stream)
             page.append(_stored(reply))
     finally:
+        forget()
         await subscription.unsubscribe()
     if reply.status == _NOT_FOUND:
         return page, 0
