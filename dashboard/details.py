@@ -181,7 +181,7 @@ def _of_job(row: JobRow) -> list[_Field]:
         _Field("batch", row.batch),
         _Field("progress", _progress(row)),
         _Field("saved", _known(units.age(row.checkpoint_age_s), " ago")),
-        _Field("waits since", f"{units.age(row.age_s)} ago"),
+        _Field("stored", f"{units.age(row.age_s)} ago"),
         _Field("deadline in", _known(units.age(row.expires_in_s))),
         _Field("attempts", f"{row.attempts} failed, {row.interruptions} interrupted"),
         _Field("error", row.error, "bad"),

@@ -13,19 +13,19 @@ def age(seconds: float | None) -> str:
     """Write a length of time in at most six characters: `0.4s`, `43s`, `4m12`, `3h05`, `2d04h`."""
     if seconds is None:
         return DASH
-    if seconds == 0:
+    if seconds <= 0:
         return "0s"
-    passed = max(0.0, seconds)
-    if passed < 9.95:
-        return f"{passed:.1f}s"
-    whole = round(passed)
-    if whole < _MINUTE:
-        return f"{whole}s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE}m{whole % _MINUTE:02}"
-    if whole < _DAY:
-        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02}"
-    return f"{whole // _DAY}d{whole % _DAY // _HOUR:02}h"
+    return f"{seconds:.1f}s" if seconds < 9.95 else _whole(round(seconds))
+
+
+def _whole(seconds: int) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds}s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE}m{seconds % _MINUTE:02}"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR}h{seconds % _HOUR // _MINUTE:02}"
+    return f"{seconds // _DAY}d{seconds % _DAY // _HOUR:02}h"
 
 
 def countdown(seconds: float | None) -> str:

@@ -39,7 +39,7 @@ class DetailScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Let the keys scroll."""
-        self.query_one(Page).focus()
+        self.query_one("#page", Page).focus()
 
     def on_resize(self) -> None:
         """Break the lines anew."""
@@ -59,5 +59,5 @@ class DetailScreen(Screen[None]):
         about = Piece(f" {title(self.row, look)}{gone} ", "tab")
         note = Piece(f"  {look.text(self._picture.note)}", "warn")
         self.query_one("#about", Ribbon).show([Line((about, note))])
-        self.query_one(Page).show(detail_lines(self._detail, width - 2, look))
+        self.query_one("#page", Page).show(detail_lines(self._detail, width - 2, look))
         self.query_one("#hints", Ribbon).show([hints(self._keys, width)])

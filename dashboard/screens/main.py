@@ -94,7 +94,6 @@ class MainScreen(Screen[None]):
     def on_resize(self) -> None:
         """Give every part its room."""
         room = self._room
-        self.query_one("#alarms").styles.height = room.alarms
         self.query_one("#trends").display = room.trends
         keys = help_lines(self._all_keys, self.size.width, self.look)
         self.query_one("#help", Page).show(keys)
@@ -161,7 +160,9 @@ class MainScreen(Screen[None]):
             lines = headline.alarm_lines(
                 self._alarms, width=width, most=self._room.alarms, look=look
             )
-            self.query_one("#alarms", Ribbon).show(lines)
+            ribbon = self.query_one("#alarms", Ribbon)
+            ribbon.styles.height = len(lines)
+            ribbon.show(lines)
             moments = picture.snapshot.history.over(picture.window_s)
             trends = headline.trends(moments, picture.window, width, look)
             self.query_one("#trends", Ribbon).show([trends])

@@ -5,8 +5,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from dashboard import units
-from dashboard.look import Look
 from dashboard.cost_rows import costly
+from dashboard.look import Look
 from dashboard.model import NodeRow, fleet_rows
 from dashboard.snapshot import FleetSnapshot
 from dashboard.table import Cell, Column, Table, Tone
@@ -51,7 +51,7 @@ def table(look: Look) -> Table[NodeRow]:
             number("jobs", 4, lambda row: row.jobs, units.count, priority=11),
             number("slots", 5, lambda row: row.slots, units.count, priority=12),
             number("up", 6, lambda row: row.up_s, units.age, priority=13),
-            word("engine", 8, lambda row: row.engine, look, priority=14),
+            word("engine", 11, lambda row: row.engine, look, priority=14),
             word("notice", 10, lambda row: row.notice or row.how, look, priority=15, grows=1),
         ),
         key=lambda row: row.node,

@@ -8,7 +8,7 @@ from dashboard import units
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [(None, "-"), (0.42, "0.4s"), (9.97, "10s"), (59.6, "1m00"), (252, "4m12"),
-     (11_100, "3h05"), (187_300, "2d04h"), (-3, "0.0s")],
+     (11_100, "3h05"), (187_300, "2d04h"), (-3, "0s"), (0, "0s")],
 )  # fmt: skip
 def test_an_age_is_short(seconds: float | None, shown: str) -> None:
     assert units.age(seconds) == shown
