@@ -2,45 +2,17 @@
 
 import time
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumers.meter import Totals
 from fleet.events import EngineLost, JobReleased, JobTakenOver, NodeDraining, NodeHinted
 from fleet.job import FleetInfo, Job, ResultLine, Tier, WireError
-from fleet.metrics.look import Look
 from fleet.metrics.node import NodeMetrics
-from fleet.node import Node
+from tests.expositions import look
 
 JOB = Job(id="j1", tenant="acme", model="m", tier=Tier.BATCH, sha256="0" * 64, items=())
-
-
-def look() -> Look:
-    return Look(
-        node=Node(
-            node="spot-1",
-            pid=1,
-            host="h",
-            capacity_type="spot",
-            zone="a",
-            model="m",
-            engine="scripted",
-            state="ready",
-            started_at=1e9,
-            at=1e9 + 1,
-            items=3,
-            slots=8,
-            tokens_generated=70,
-        ),
-        instance_type="g6.xlarge",
-        connected=True,
-        pull_silent_s=0.5,
-        engine_silent_s=0.0,
-        unsaved_s=2.0,
-        busy_s=5.0,
-        stall_s=0.25,
-        events_dropped=0,
-    )
 
 
 def line(code: str | None = None, *, completion: int = 5, run_s: float = 1.5) -> ResultLine:
@@ -90,8 +62,13 @@ def test_how_it_stands_is_read_at_the_scrape(metrics: NodeMetrics) -> None:
     assert found["fleet_node_state{'state': 'draining'}"] == 0
     assert found["fleet_generated_tokens_total{}"] == 70
     assert found["fleet_checkpoint_age_seconds{}"] == 2
-    # Nobody said what it costs: that is no price of 0.
-    assert not [name for name in found if name.startswith("fleet_node_price")]
+
+
+def test_what_is_not_known_is_left_out_and_not_told_as_nothing() -> None:
+    unpriced = msgspec.structs.replace(look().node, price_usd_per_hour=None, leaves_at=None)
+    metrics = NodeMetrics(lambda: msgspec.structs.replace(look(), node=unpriced))
+    found = samples(metrics)
+    assert not [name for name in found if name.startswith(("fleet_node_price", "fleet_node_leav"))]
 
 
 def test_events_are_counted(metrics: NodeMetrics) -> None:
