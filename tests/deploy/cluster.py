@@ -3,10 +3,11 @@
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import click
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -90,3 +91,13 @@ def filled(manifests: list[Manifest], container: Manifest) -> list[str]:
     for name, value in told.items():
         arguments = [one.replace(f"$({name})", value) for one in arguments]
     return arguments
+
+
+def parsed(command: click.Command, arguments: Sequence[str]) -> None:
+    """Let click read arguments as far as they go: every subcommand and flag has to be known."""
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        inner = command.get_command(click.Context(command), name)
+        assert inner is not None, f"there is no command {name}"
+        command = inner
+    command.make_context(command.name, list(arguments))

@@ -2,10 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import pytest
 
 from consumers.command import command as consumer
@@ -25,6 +23,7 @@ from tests.deploy.cluster import (
     named,
     overlay,
     parse,
+    parsed,
     pods,
 )
 
@@ -43,16 +42,6 @@ def complaints_of_schemas(version: str, *paths: Path) -> list[str]:
     said = done.stdout.splitlines() + done.stderr.splitlines()
     assert bool(said) == bool(done.returncode), done
     return said
-
-
-def parsed(command: click.Command, arguments: Sequence[str]) -> None:
-    """Let click read arguments as far as they go: every subcommand and flag has to be known."""
-    while isinstance(command, click.Group):
-        name, *arguments = arguments
-        inner = command.get_command(click.Context(command), name)
-        assert inner is not None, f"there is no command {name}"
-        command = inner
-    command.make_context(command.name, list(arguments))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
