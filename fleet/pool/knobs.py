@@ -21,7 +21,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     divided by while fewer than two zones are active. launches_per_tick: the most in one decision.
     busy_at: share of a real-time node's capacity that is planned for. stale_s, widen: behind this
     age a price counts so many times more. jump_s: a gap between two snapshots that is no tick.
-    unhurried_s: the window of a batch that has none. startup_s: until it is measured.
+    unhurried_s: the window of a batch that has none. startup_s: until it is measured. worth: for
+    how many start-ups a node has to have work, to be wanted.
     crashes: starts in a row that end in a crash, behind which one node at a time is tried. item_s:
     node-seconds that an item takes, until one was measured; None where nobody can say.
     """
@@ -44,6 +45,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jump_s: Positive = 900.0
     unhurried_s: Positive = 86_400.0
     startup_s: Positive = 600.0
+    worth: Positive = 1.0
     crashes: Annotated[int, msgspec.Meta(ge=1)] = 3
     item_s: Positive | None = None
 

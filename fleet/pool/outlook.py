@@ -5,7 +5,7 @@ from typing import Final
 
 from fleet.pool.decision import Code, Decision, Outlook, Reason
 from fleet.pool.knobs import Knobs
-from fleet.pool.policy_batch import Demand, Due, demand, is_last_call, last_call_at
+from fleet.pool.policy_batch import Demand, Due, burst_of, demand, is_last_call, last_call_at
 from fleet.pool.snapshot import Snapshot, Work
 
 # What keeps every batch of a pool waiting, in the order in which it is to be told.
@@ -114,7 +114,7 @@ def _standing(snapshot: Snapshot, knobs: Knobs, decision: Decision, due: Due) ->
 
 def _pressing(snapshot: Snapshot, knobs: Knobs, decision: Decision, due: Due) -> Reason:
     figures, tuning = decision.figures, knobs.tuning
-    burst = max(tuning.burst * figures.most_on_demand, 1e-9)
+    burst = burst_of(figures.most_on_demand, tuning)
     to_go = _span(due.deadline - snapshot.now)
     if is_last_call(due, burst, tuning):
         text = (

@@ -125,13 +125,21 @@ def last_call(
     Spot that usually is there is no help against a deadline that is too near to wait for it: from
     when a burst of on-demand nodes, as large as can be hoped for, is only just enough.
     """
-    burst = max(tuning.burst * most_on_demand, 1e-9)
+    burst = burst_of(most_on_demand, tuning)
     most, batch = 0.0, ""
     for one in due:
         more = one.rate - ready_spot
         if more > most and not one.close and is_last_call(one, burst, tuning):
             most, batch = more, one.name
     return most, batch
+
+
+def burst_of(most_on_demand: int, tuning: Tuning) -> float:
+    """Say how many on-demand nodes can be hoped for, late.
+
+    One at least: where none may be bought, those for real-time can stand in.
+    """
+    return max(tuning.burst * most_on_demand, 1.0)
 
 
 def is_last_call(one: Due, burst: float, tuning: Tuning) -> bool:

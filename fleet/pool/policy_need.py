@@ -5,7 +5,7 @@ from typing import NamedTuple
 from fleet.pool import policy_spot
 from fleet.pool.decision import Figures, Reason
 from fleet.pool.knobs import Knobs
-from fleet.pool.policy_batch import last_call, last_call_at
+from fleet.pool.policy_batch import burst_of, last_call, last_call_at
 from fleet.pool.policy_fallback import Fallback, fallback
 from fleet.pool.policy_money import spend
 from fleet.pool.policy_scene import Scene
@@ -128,7 +128,7 @@ def _half_s(work: Work) -> float:
 
 def _pressing_at(scene: Scene, knobs: Knobs, most: int) -> float | None:
     margin_s = knobs.tuning.margin * scene.startup_s
-    burst = max(knobs.tuning.burst * most, 1e-9)
+    burst = burst_of(most, knobs.tuning)
     at = (
         last_call_at(one, margin_s=margin_s, burst=burst, tuning=knobs.tuning)
         for one in scene.asked.due

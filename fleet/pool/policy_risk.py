@@ -4,7 +4,7 @@ from typing import Final
 
 from fleet.pool.decision import AtRisk, Code
 from fleet.pool.knobs import Knobs
-from fleet.pool.policy_batch import Due, is_last_call
+from fleet.pool.policy_batch import Due, burst_of, is_last_call
 from fleet.pool.policy_realtime import HAIR
 from fleet.pool.policy_scene import Scene
 from fleet.pool.policy_steps import Steps
@@ -23,7 +23,7 @@ def at_risk(scene: Scene, wanted: Targets, made: Steps, knobs: Knobs) -> tuple[A
     for_batches = max(0, min(wanted.fallback, made.on_demand - wanted.realtime))
     spare = 0.0 if scene.snapshot.load is None else max(0.0, scene.snapshot.load.spare)
     by_now = figures.ready_spot + spare
-    burst = max(knobs.tuning.burst * figures.most_on_demand, HAIR)
+    burst = burst_of(figures.most_on_demand, knobs.tuning)
     if max(asked.required, asked.keep) <= by_now:
         return ()
     ready_on_demand = max(0, scene.ready_on_demand - wanted.realtime)

@@ -40,7 +40,7 @@ def target(asked: Demand, fill: float, knobs: Knobs, *, startup_s: float) -> tup
     if asked.work_s <= 0:
         nodes = min(1, knobs.most_spot)
         return nodes, Reason(code="spot_target", text="1 spot node wanted, to measure a pace")
-    useful = max(1, math.ceil(asked.work_s / startup_s))
+    useful = max(1, math.ceil(asked.work_s / (tuning.worth * startup_s)))
     if fill <= tuning.scarce:
         nodes = min(knobs.most_spot, useful)
         text = f"spot is scarce ({fill:.0%} of what was wanted is usually held): all of {nodes}"

@@ -219,6 +219,24 @@ def test_the_moment_from_which_only_ready_nodes_count_is_told() -> None:
     assert decision.figures.last_call_at == pytest.approx(NOW + (12 - 1 / 3 - 1.5 - 2) * HOUR)
 
 
+def test_no_more_nodes_are_wanted_than_have_work_for_as_long_as_they_take_to_start() -> None:
+    seen = snapshot(work(node_h=0.4, due_in_h=0.5))  # at ten minutes a start
+    assert decide(seen, KNOBS, Memory()).spot == 3
+    easy = replace(KNOBS, tuning=Tuning(worth=0.25))
+    assert decide(seen, easy, Memory()).spot > 3
+    keen = replace(KNOBS, tuning=Tuning(worth=2.0))
+    assert decide(seen, keen, Memory()).spot == 2
+
+
+def test_a_far_deadline_does_not_press_where_no_on_demand_node_may_be_bought() -> None:
+    knobs = replace(KNOBS, most_on_demand=0)
+    seen = snapshot(work(node_h=1, due_in_h=12))
+    decision = decide(seen, knobs, Memory(usual_spot=2.0))
+    assert not decision.batch_fallback
+    # One hour of work at one node.
+    assert decision.figures.last_call_at == pytest.approx(NOW + (12 - 1 / 3 - 1.5 - 1) * HOUR)
+
+
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
