@@ -125,6 +125,7 @@ def _worker(tiers: Iterable[Tier]) -> Grant:
             "control.*",
             bucket_subject(POLICY, ">"),
             bucket_subject(CANCELS, ">"),
+            bucket_subject(BATCHES, ">"),
         ),
         answers=1,
     )
@@ -232,6 +233,8 @@ def tenant_exports(name: str, *, tiers: Iterable[str], models: Iterable[str]) ->
             ),
         )
     )
+    # Which models are served, and nothing else.
+    named = (f"{API}.CONSUMER.NAMES.{stream}" for stream in _JOBS)
     written = (bucket_subject(bucket, f"{name}.*") for bucket in (BATCHES, CANCELS))
     asked = (
         Export(
@@ -245,7 +248,7 @@ def tenant_exports(name: str, *, tiers: Iterable[str], models: Iterable[str]) ->
     heard = ("results", "tokens")
     return (
         *jobs,
-        *(Export(kind="service", subject=subject) for subject in (*own, *written)),
+        *(Export(kind="service", subject=subject) for subject in (*own, *named, *written)),
         *asked,
         *(Export(kind="stream", subject=f"{what}.{name}.>") for what in heard),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.integration.tenants.calls import (
+    ALL_TENANTS,
     FLEET,
     MANAGER,
     NONSENSE,
@@ -92,6 +93,8 @@ _STATE: Final = (
          (*FLEET, *WATCHERS, "acme")),
     Call("read everybody's batches", read_all("KV_batches", "$KV.batches.>"),
          (*FLEET, *WATCHERS)),
+    Call("hear of batches", hear("$KV.batches.>", "$KV.batches.acme.said"),
+         (OPERATOR, *WORKERS, *WATCHERS)),
     Call("cancel a job of acme", store("$KV.cancels.acme.made"), (OPERATOR, "acme")),
     Call("cancel a job of beta", store("$KV.cancels.beta.made"), (OPERATOR, "beta")),
     Call("say what happened", store("events.node_started.made"),
@@ -114,6 +117,8 @@ _BROKER: Final = (
     Call("look at a queue", ask("STREAM.INFO.JOBS_BATCH"), (*_INFO, *WORKERS)),
     Call("look at the real-time queue", ask("STREAM.INFO.JOBS_REALTIME"),
          (*_INFO, "@on-demand")),
+    Call("name the models that are served", ask("CONSUMER.NAMES.JOBS_BATCH"),
+         (*_INFO, *ALL_TENANTS)),
     Call("list durables", ask("CONSUMER.LIST.JOBS_BATCH"), _INFO),
     Call("look at a durable", ask("CONSUMER.INFO.JOBS_BATCH.batch_m"), (*_INFO, *WORKERS)),
     Call("fetch any message by its number", ask("STREAM.MSG.GET.RESULTS", NONSENSE), (OPERATOR,)),
