@@ -19,6 +19,8 @@ ARGUMENTS = {
     "vllm": ("--slots", SLOTS, "--kv-cache", str(192 * 1024 * 1024), "--max-model-len", "512"),
     "scripted": ("--slots", SLOTS, "--token-rate", "8"),
 }
+# Node-seconds of one answer, to plan with until one is measured.
+ITEM_S = 3.0
 
 
 @click.command()
@@ -31,16 +33,19 @@ ARGUMENTS = {
 )
 @options.as_json
 def command(engine: str, *, as_json: bool) -> int:
-    """Show a batch that survives a kill -9 and an interruption notice, and audit it.
+    """Show a batch that survives a kill -9 and the loss of a zone, and audit it.
 
-    Starts one on-demand and two spot consumers, gives them a batch of real prompts with real-time
-    and background requests beside it, kills one spot consumer and gives notice to the other. The
-    exit code is the audit's: 0 if every answer is there once and right.
+    Starts a broker, an on-demand consumer and a pool manager, and submits a batch of real prompts
+    with a deadline, with real-time and background requests beside it. The manager starts two spot
+    consumers for it; one is killed, and the zone of the other is taken away for a while. The exit
+    code is the audit's: 0 if every answer is there once, in time and right, and the ledger sums up.
     """
     from fleet.cli.progress import Show
     from fleet.demo.audit import PRICES_USD_PER_HOUR, Audit, report
     from fleet.demo.stage import perform
     from fleet.pool.fleet_plan import FleetPlan
+    from fleet.pool.knobs import Knobs
+    from fleet.pool.managed import QUICK
 
     if engine == "vllm" and sys.platform != "linux":
         click.echo("vLLM has no build for this system: running with the scripted engine", err=True)
@@ -50,14 +55,23 @@ def command(engine: str, *, as_json: bool) -> int:
         model=MODEL,
         engine=engine,
         zones=("a", "b", "c"),
-        replace="all",
+        managed=Knobs(
+            baseline=1,
+            most_spot=2,
+            # Its engines are slow: none is left over to stand in for spot.
+            most_on_demand=0,
+            # While a node leaves there is no money for the next one, and no memory either.
+            budget_usd_per_h=PRICES_USD_PER_HOUR["on-demand"] + 2 * PRICES_USD_PER_HOUR["spot"],
+            # Engines here load for as long as the whole batch takes.
+            tuning=msgspec.structs.replace(QUICK, item_s=ITEM_S, worth=0.1),
+        ),
         arguments=ARGUMENTS[engine],
         prices_usd_per_hour=PRICES_USD_PER_HOUR,
     )
 
     async def until_stopped() -> Audit | None:
         with stopping(), Show() as show:
-            show.say(f"starting a broker, 1 on-demand and 2 spot consumers ({engine}, {MODEL})")
+            show.say(f"starting a broker, a manager and an on-demand consumer ({engine}, {MODEL})")
             try:
                 return await perform(plan, say=show.say, bar=show.bar)
             except asyncio.CancelledError:

@@ -24,14 +24,6 @@ class Interruption(msgspec.Struct, frozen=True, kw_only=True):
     taken_by: str | None = None
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a node cost money."""
-
-    node: str
-    capacity_type: str
-    seconds: float
-
-
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """What came of the demonstration; `ok` is the verdict.
 
@@ -39,6 +31,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: items that another consumer finished, by how they went on. wrong: those of them
     whose text differs from what an undisturbed consumer answers. tokens_again: generated beyond
     what was delivered; a killed node is known up to its last heartbeat, one second at most before.
+    late: batches that were done behind their deadline. cost_usd: the fleet's bill until the audit,
+    by what it was paid for; on_demand_usd: what the same work would have cost on on-demand.
     """
 
     engine: str
@@ -57,15 +51,16 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     realtime_on_spot: int
     background_answers: int
     background_on_spot: int
-    cost_usd: float
-    on_demand_usd: float
+    late: int
+    cost_usd: dict[str, float]
+    on_demand_usd: float | None
     left_behind: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Nothing missing, doubled, failed, wrong, misrouted or left behind; both losses healed."""
+        """Nothing missing, doubled, failed, wrong, misrouted, late or left; both losses healed."""
         flaws = self.missing + self.doubled + self.failed + self.wrong + self.realtime_on_spot
-        flaws += len(self.left_behind)
+        flaws += len(self.left_behind) + self.late
         healed = all(one.went_on_s is not None for one in self.interruptions)
         return flaws == 0 and healed and len(self.interruptions) == 2
 
@@ -83,15 +78,6 @@ def delivered(lines: Sequence[ResultLine]) -> int:
 def generated(beats: Mapping[str, Node]) -> int:
     """Sum what all nodes generated, by their last heartbeat."""
     return sum(node.tokens_generated for node in beats.values())
-
-
-def cost(lives: Sequence[Life], prices: Mapping[str, float]) -> tuple[float, float]:
-    """Return what the nodes cost, and what the same hours cost on on-demand alone, in USD."""
-    hours = [(life, life.seconds / 3600) for life in lives]
-    return (
-        sum(h * prices[life.capacity_type] for life, h in hours),
-        sum(h * prices["on-demand"] for _, h in hours),
-    )
 
 
 def report(audit: Audit) -> str:
@@ -115,8 +101,12 @@ def report(audit: Audit) -> str:
     beside = f"{audit.realtime_answers} real-time, {audit.background_answers} background"
     rows["real-time answers on spot"] = f"{audit.realtime_on_spot}"
     rows["answers beside the batch"] = f"{beside} ({audit.background_on_spot} of these on spot)"
-    on_demand = f"{audit.on_demand_usd:.4f} USD if all were on-demand"
-    rows["cost at example H100 prices"] = f"{audit.cost_usd:.4f} USD, {on_demand}"
+    rows["batches behind their deadline"] = f"{audit.late}"
+    parts = (f"{name} {usd:.4f}" for name, usd in audit.cost_usd.items() if usd)
+    paid = f"{sum(audit.cost_usd.values()):.4f} USD: {', '.join(parts)}"
+    rows["the ledger, at example H100 prices"] = paid
+    if audit.on_demand_usd is not None:
+        rows["the same work on on-demand"] = f"{audit.on_demand_usd:.4f} USD"
     rows["processes left behind"] = f"{len(audit.left_behind)}"
     rows["verdict"] = "PASS" if audit.ok else "FAIL"
     width = max(map(len, rows))

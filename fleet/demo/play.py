@@ -17,7 +17,7 @@ from fleet.demo.audit import Interruption
 from fleet.demo.traffic import TENANT, Traffic
 from fleet.demo.watcher import Watcher
 from fleet.errors import JobFailed
-from fleet.events import JobReleased, JobTakenOver, NodeReady
+from fleet.events import JobReleased, JobTakenOver, NodeReady, PoolDecided
 from fleet.job import ResultLine, Tier
 from fleet.manifest import Manifest, job_id
 from fleet.pool.fleet_up import Fleet
@@ -27,8 +27,12 @@ T = TypeVar("T")
 CHUNK: Final = 4
 # When fewer items than this are left, the next batch goes in: both interruptions need work to hurt,
 # however fast the machine is.
-REFILL_ITEMS: Final = 10
+REFILL_ITEMS: Final = 24
 ACT_S: Final = 150.0
+# Two engines load at a time.
+LOAD_S: Final = 300.0
+# Far enough away that spot is waited for, and near enough to be a deadline.
+WINDOW_S: Final = 1200.0
 # Enough that going on from them is worth seeing, and then some that are lost with the node.
 SAVED_TOKENS: Final = 60
 HALF_INTERVAL_S: Final = 2.5
@@ -53,12 +57,13 @@ class Play:
         self._connection = fleet.connection
         self._batches = Batches(fleet.connection, tenant=TENANT)
         self._done: dict[str, int] = {}
-        self._first = [n for n in fleet.pool.running() if n.capacity_type == "spot"]
+        self._first: list[LocalNode] = []
         self.manifests: list[Manifest] = []
         self.watcher = Watcher(fleet.connection)
         self.traffic = Traffic(fleet.connection, model=model)
         self.interruptions: list[Interruption] = []
         self.lines: list[ResultLine] = []
+        self.late = 0
         self._interrupted = 0
         self.undisturbed: list[tuple[ResultLine, ResultLine]] = []
 
@@ -66,17 +71,20 @@ class Play:
         """Play all acts."""
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self.watcher.follow())
+            telling = group.create_task(self._tell_decisions())
             traffic = group.create_task(self.traffic.run())
             async with asyncio.TaskGroup() as batches:
                 filling = batches.create_task(self._keep_busy(batches))
+                await bounded("spot for the batch", self._spot_comes(), bound_s=LOAD_S)
                 await bounded("kill -9", self._kill_one())
-                await bounded("notice", self._notice_other())
+                await bounded("loss of a zone", self._take_zone_away())
                 filling.cancel()
                 self._say("no more interruptions: the batch runs to its end")
             self.traffic.stop()
             await traffic
             await bounded("asking again", self._ask_again())
             await bounded("last heartbeats", self._last_beats())
+            telling.cancel()
             watching.cancel()
 
     @property
@@ -100,6 +108,7 @@ class Play:
             input_name="prompts.jsonl",
             now=time.time(),
             batch=name,
+            completion_window_s=WINDOW_S,
         )
         manifest = await self._batches.submit(plan, bodies(io.BytesIO(raw), checked))
         self.manifests.append(manifest)
@@ -110,6 +119,27 @@ class Play:
         async for status in self._batches.watch(manifest.id):
             self._done[manifest.id] = status.request_counts.done
             self._bar("items answered", sum(self._done.values()), self._items)
+        self.late += manifest.deadline is not None and time.time() > manifest.deadline
+
+    async def _tell_decisions(self) -> None:
+        """Say what the manager decides, and its first reason, until cancelled."""
+        told: list[PoolDecided] = []
+        said = ""
+
+        def untold() -> Iterator[PoolDecided]:
+            return iter(self.watcher.of(PoolDecided)[len(told) :])
+
+        while True:
+            told.append(decided := await self.watcher.first(untold))
+            words = f"the manager wants {decided.spot} spot: {next(iter(decided.reasons), '')}"
+            if words != said:
+                self._say(words)
+            said = words
+
+    async def _spot_comes(self) -> None:
+        """Wait for the spot consumers that the manager starts for the batch."""
+        await self.watcher.until(lambda: self._spots_ready() > 1)
+        self._first = [n for n in self._fleet.pool.running() if n.capacity_type == "spot"]
 
     async def _kill_one(self) -> None:
         """Kill a spot consumer in mid-batch, half a checkpoint interval behind a checkpoint."""
@@ -126,13 +156,13 @@ class Play:
 
         await self._went_on("kill -9", victim, began, taken)
 
-    async def _notice_other(self) -> None:
-        """Give notice to the other first spot consumer, once a new one is there to take over."""
+    async def _take_zone_away(self) -> None:
+        """Take away the other first spot consumer's zone, once a new one is there to take over."""
         await self.watcher.until(lambda: self._spots_ready() > 1)
         victim = await self._owner(saved_tokens=1)
         began = time.time()
-        self._fleet.pool.notice(victim.node)
-        self._say(f"notice to {victim.node}")
+        await self._fleet.market.take_away(victim.zone)
+        self._say(f"zone {victim.zone} is taken away: notice to {victim.node}")
 
         def taken() -> Iterator[JobTakenOver]:
             released = {e.job for e in self.watcher.of(JobReleased) if e.node == victim.node}
@@ -141,6 +171,8 @@ class Play:
                     yield event
 
         await self._went_on("notice", victim, began, taken)
+        self._fleet.market.give_back(victim.zone)
+        self._say(f"zone {victim.zone} is back")
 
     async def _went_on(
         self,
@@ -208,21 +240,23 @@ class Play:
 
     async def _last_beats(self) -> None:
         """Wait for a heartbeat that counts everything that was generated."""
-        now = time.time()
-        alive = [node.node for node in self._fleet.pool.running()]
-        beats = self.watcher.beats
-        await self.watcher.until(
-            lambda: all(name in beats and beats[name].at > now for name in alive)
-        )
+        now, beats = time.time(), self.watcher.beats
+
+        def all_told() -> bool:
+            # Who is given back meanwhile tells it with its last event.
+            alive = [node.node for node in self._fleet.pool.running()]
+            return all(name in beats and beats[name].at > now for name in alive)
+
+        await self.watcher.until(all_told)
 
 
-async def bounded(act: str, playing: Coroutine[object, object, T]) -> T:
+async def bounded(act: str, playing: Coroutine[object, object, T], *, bound_s: float = ACT_S) -> T:
     """Play an act that must come to its end."""
     try:
-        async with asyncio.timeout(ACT_S):
+        async with asyncio.timeout(bound_s):
             return await playing
     except TimeoutError as error:
         raise JobFailed(
-            f"the act '{act}' did not come to its end within {ACT_S:.0f} s: the machine may be too "
-            "busy; try again, or with `--engine scripted`"
+            f"the act '{act}' did not come to its end within {bound_s:.0f} s: the machine may be "
+            "too busy; try again, or with `--engine scripted`"
         ) from error

@@ -2,15 +2,18 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 
-from fleet.demo.audit import Audit, Life, cost, count_lines, delivered
+from fleet.accounts import open_books
+from fleet.broker.connection import Connection
+from fleet.cost import Report, report
+from fleet.demo.audit import Audit, count_lines, delivered
 from fleet.demo.leftovers import left_behind
 from fleet.demo.play import Bar, Play, Say
 from fleet.events import NodeStopped
 from fleet.job import ResultLine, Tier
 from fleet.pool.fleet_plan import Ended, FleetPlan, Replaced, Started
 from fleet.pool.fleet_up import fleet_up
+from fleet.prices import PriceBook
 
 
 async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
@@ -18,13 +21,11 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
 
     say: told what happens. bar: told how far something is, by name.
     """
-    ends: dict[str, float] = {}
 
     def changed(change: Ended | Replaced | Started) -> None:
         name = change.node.node
         match change:
             case Ended():
-                ends[name] = time.time()
                 if change.failed:
                     say(f"{name} failed; its last words: {change.last_words}")
             case Replaced(by=other):
@@ -39,20 +40,19 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
         say("the fleet is up: " + ", ".join(node.node for node in fleet.pool.running()))
         play = Play(fleet, model=plan.model, say=say, bar=bar)
         await play.run()
-        nodes = list(fleet.pool.nodes.values())
-        closed = time.time()
-    lives = [
-        Life(
-            node=node.node,
-            capacity_type=node.capacity_type,
-            seconds=ends.get(node.node, closed) - node.started_at,
-        )
-        for node in nodes
-    ]
-    return _audit(play, plan, lives, left_behind(node.pid for node in nodes))
+        ledger = await _ledger(fleet.connection)
+    left = left_behind(node.pid for node in fleet.pool.nodes.values())
+    return _audit(play, plan, ledger, left)
 
 
-def _audit(play: Play, plan: FleetPlan, lives: Sequence[Life], left: tuple[int, ...]) -> Audit:
+async def _ledger(connection: Connection) -> Report:
+    """Say what the fleet was paid for until now. Raises ProcessError if it is not the bill."""
+    # Every node was told its price.
+    books = await open_books(connection, PriceBook({}, dated=time.time()))
+    return report(books.accounts, books.pricing.on_demand)
+
+
+def _audit(play: Play, plan: FleetPlan, ledger: Report, left: tuple[int, ...]) -> Audit:
     counts = count_lines(play.lines)
     realtime, background = (play.traffic.answers[t] for t in (Tier.REALTIME, Tier.BACKGROUND))
     again = [other for _, other in play.undisturbed]
@@ -60,7 +60,6 @@ def _audit(play: Play, plan: FleetPlan, lives: Sequence[Life], left: tuple[int, 
     made = {name: node.tokens_generated for name, node in play.watcher.beats.items()}
     made |= {event.node: event.tokens_generated for event in play.watcher.of(NodeStopped)}
     items = sum(manifest.items for manifest in play.manifests)
-    paid, on_demand = cost(lives, plan.prices_usd_per_hour)
     return Audit(
         engine=plan.engine,
         items=items,
@@ -78,8 +77,9 @@ def _audit(play: Play, plan: FleetPlan, lives: Sequence[Life], left: tuple[int, 
         realtime_on_spot=sum(line.fleet.capacity_type == "spot" for line in realtime),
         background_answers=len(background),
         background_on_spot=sum(line.fleet.capacity_type == "spot" for line in background),
-        cost_usd=paid,
-        on_demand_usd=on_demand,
+        late=play.late,
+        cost_usd={name: part.usd for name, part in ledger.parts.items()},
+        on_demand_usd=ledger.on_demand_usd,
         left_behind=left,
     )
 
