@@ -82,7 +82,7 @@ _overlap = click.option(
     help="How long the old keys count beside the new one.",
 )
 _tiers = click.option(
-    "--tier", "tiers", type=click.Choice(sorted(TIERS)), multiple=True,
+    "--tier", "tiers", type=click.Choice(sorted(map(str, TIERS))), multiple=True,
     help="A tier that it may use; all of them if none is given.",
 )  # fmt: skip
 _models = click.option(
