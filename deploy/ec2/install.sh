@@ -16,7 +16,7 @@ if ! getent passwd overbook >/dev/null; then
     useradd --system --user-group --home-dir /var/lib/overbook --shell /usr/sbin/nologin overbook
 fi
 install -d -m 0755 /opt/overbook/bin
-install -d -m 0750 -o root -g overbook /etc/overbook /etc/overbook/nats /etc/overbook/nats/context
+install -d -m 0750 -o root -g overbook /etc/overbook /etc/overbook/nats
 install -d -m 0750 -o overbook -g overbook /var/lib/overbook
 
 python3 -m venv /opt/overbook/venv

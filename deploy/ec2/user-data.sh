@@ -6,16 +6,18 @@ set -Eeuo pipefail
 
 MODEL=smollm2
 MODEL_URI=s3://BUCKET/models/smollm2
-SECRET=overbook/worker
+SECRETS=overbook/nats
 REGION=us-east-2
 
-# The secret is a JSON object of files: worker.json is a context of the nats CLI, and names those
-# beside it, if any, by /etc/overbook/nats/context/.
+# Spot and on-demand are two identities. The secret of each is a JSON object of files: nats.env with
+# NATS_URL, NATS_CA, NATS_NKEY and NATS_INBOX_PREFIX, and those that it names.
 fetch_credentials() {
-    local folder=/etc/overbook/nats/context
-    install -d -m 0750 -o root -g overbook /etc/overbook /etc/overbook/nats "$folder"
+    local folder=/etc/overbook/nats
+    local capacity_type
+    capacity_type=$(/opt/overbook/bin/place | sed -n 's/^CAPACITY_TYPE=//p')
+    install -d -m 0750 -o root -g overbook /etc/overbook "$folder"
     umask 077
-    aws secretsmanager get-secret-value --region "$REGION" --secret-id "$SECRET" \
+    aws secretsmanager get-secret-value --region "$REGION" --secret-id "$SECRETS/$capacity_type" \
         --query SecretString --output text |
         python3 -c '
 import json, pathlib, sys

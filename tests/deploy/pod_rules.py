@@ -1,9 +1,11 @@
 """What every pod of ours has to keep to. Each rule yields its complaints."""
 
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from fleet.settings import Settings
+from fleet.tenancy.grants import inbox_prefix
+from fleet.tenancy.register import Role
 from tests.deploy.cluster import (
     Manifest,
     containers,
@@ -25,7 +27,7 @@ VOLUMES: Final = (
     ("secret", "Secret", "secretName"),
     ("persistentVolumeClaim", "PersistentVolumeClaim", "claimName"),
 )
-SECRETS: Final = frozenset({"nats-worker", "nats-manager", "nats-dashboard"})
+SECRETS: Final = frozenset(f"nats-{role}" for role in get_args(Role))
 
 
 def locked_down(manifests: list[Manifest]) -> Complaints:
@@ -111,6 +113,20 @@ def _named_in(template: Manifest) -> Iterator[tuple[str, str]]:
     for one in containers(template):
         for source in one.get("envFrom", ()):
             yield "ConfigMap", source["configMapRef"]["name"]
+
+
+def known_to_the_broker(manifests: list[Manifest]) -> Complaints:
+    """Who logs in as somebody hears answers where that one may, and works as that one may."""
+    for name, _, template in pods(manifests):
+        for volume in template["spec"].get("volumes", ()):
+            secret = volume.get("secret", {}).get("secretName", "")
+            if not secret.startswith("nats-"):
+                continue
+            role, main = secret.removeprefix("nats-"), template["spec"]["containers"][0]
+            if environment(manifests, main)["NATS_INBOX_PREFIX"] != inbox_prefix(role):
+                yield f"{name}: logs in as {role} and hears answers as another"
+            if wants_gpu(template) and posture(template) != role:
+                yield f"{name}: works as {posture(template)} and logs in as {role}"
 
 
 def placed(manifests: list[Manifest]) -> Complaints:
@@ -217,6 +233,6 @@ def settings_in(told: dict[str, str]) -> dict[str, str]:
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    locked_down, confined, bounded, whole, probed, placed, engine_last, time_to_leave,
-    disrupted_with_care, ranked, spread, shut,
+    locked_down, confined, bounded, whole, probed, known_to_the_broker, placed, engine_last,
+    time_to_leave, disrupted_with_care, ranked, spread, shut,
 )  # fmt: skip

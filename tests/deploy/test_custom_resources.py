@@ -109,7 +109,7 @@ def test_every_custom_resource_is_one_that_its_api_server_takes(
         ("nvidia.com/gpu.present:", "karpenter.sh/gpu:", "karpenter.sh"),
         ("role: overbook", "instanceProfile: a\n  role: overbook", "role"),
         ("lagThreshold:", "lagTreshold:", "lagTreshold is no field of nats-jetstream"),
-        ("account: FLEET", "format: sml", "format is no field"),
+        ("account: CORE", "format: sml", "format is no field"),
         ("valueLocation: spot", "format: sml\n      valueLocation: spot", "format=sml is none of"),
         ("valueLocation: spot\n", "\n", "valueLocation is missing"),
         ("type: metrics-api", "type: metrics", "KEDA has no trigger metrics"),

@@ -148,6 +148,7 @@ class Machine:
             done
             exec {shutil.which("install")} "${{args[@]}}" """,
         )
+        self._program("place", "echo CAPACITY_TYPE=spot")
         for name in ("chown", "systemctl", "shutdown"):
             self._program(name, "")
 
@@ -160,6 +161,7 @@ class Machine:
         """Run the user data; return its exit code."""
         text = (EC2 / "user-data.sh").read_text()
         script = text.replace("/etc/", f"{self.root}/etc/").replace("/var/", f"{self.root}/var/")
+        script = script.replace("/opt/overbook/bin/place", "place")
         done = subprocess.run(
             ["bash", "-c", script], env={"PATH": f"{self._bin}:{os.environ['PATH']}"},
             capture_output=True, timeout=30, check=False,
@@ -170,12 +172,12 @@ class Machine:
 def test_a_new_machine_has_its_credentials_to_itself_and_starts_its_consumer(
     tmp_path: Path,
 ) -> None:
-    secret = json.dumps({"worker.json": '{"url": "tls://n:4222"}', "../worker.creds": "canary"})
+    secret = json.dumps({"nats.env": "NATS_URL=tls://n:4222", "../spot.nk": "canary"})
     machine = Machine(tmp_path, secret)
     assert machine.boot() == 0
-    folder = machine.root / "etc/overbook/nats/context"
-    assert json.loads((folder / "worker.json").read_text()) == {"url": "tls://n:4222"}
-    assert (folder / "worker.creds").read_text() == "canary", "a name with dots stays in the folder"
+    folder = machine.root / "etc/overbook/nats"
+    assert (folder / "nats.env").read_text() == "NATS_URL=tls://n:4222"
+    assert (folder / "spot.nk").read_text() == "canary", "a name with dots stays in the folder"
     modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert modes == {0o640}
     weights = machine.root / "var/lib/overbook/models/smollm2/config.json"
@@ -183,6 +185,7 @@ def test_a_new_machine_has_its_credentials_to_itself_and_starts_its_consumer(
     notes = machine.notes.read_text()
     assert "systemctl enable --now --no-block overbook-consumer.service" in notes
     assert "shutdown" not in notes
+    assert "--secret-id overbook/nats/spot " in notes
     assert "canary" not in notes
 
 
