@@ -59,6 +59,9 @@ def _sums(picture: Picture, look: Look) -> Iterable[Group]:
     snapshot = picture.snapshot
     if snapshot is None:
         return
+    if "nodes" not in snapshot.read_at:
+        yield (Piece(f"{units.DASH} ready  ", "dim"),)
+        return
     sums = totals(fleet_rows(snapshot, picture.window_s))
     work = queue_totals(snapshot)
     yield (Piece(f"{sums.ready}/{sums.nodes}", "strong"), Piece(" ready  ", "dim"))
@@ -103,7 +106,7 @@ def alarm_lines(found: Sequence[Finding], *, width: int, most: int, look: Look) 
         cells = cell_len(text)
         # Room for the number of those that found none, until none is left.
         reserve = _MORE if n + 1 < len(found) and len(rows) == most else 0
-        if cells > left - reserve:
+        if cells > left - reserve and rows[-1]:
             if len(rows) == most:
                 rows[-1].append(Piece(f" +{len(found) - n}", "warn"))
                 break
@@ -142,6 +145,8 @@ def status(
     """Make the line below the table: which rows these are, or what was said last."""
     if picture.note:
         return Line((Piece(f" {look.text(picture.note)}", "warn"),))
+    if not total:
+        return Line(())
     rows = (
         f" {position} of {shown}" if shown == total else f" {position} of {shown}, {total} in all"
     )
