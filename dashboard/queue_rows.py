@@ -63,12 +63,14 @@ def queue_rows(snapshot: FleetSnapshot, window_s: float) -> list[QueueRow]:
 
 def queue_totals(snapshot: FleetSnapshot) -> QueueTotals:
     """Add the queues up."""
-    queues = snapshot.queues
+    queues, dead = snapshot.queues, snapshot.dead_in_all
+    if dead is None:
+        dead = total(one.dead for queue in queues for one in queue.tenants)
     return QueueTotals(
         waiting=total(queue.waiting for queue in queues),
         in_flight=total(queue.in_flight for queue in queues),
         stuck=total(queue.stuck for queue in queues),
-        dead=total(one.dead for queue in queues for one in queue.tenants),
+        dead=dead,
         oldest_s=_oldest([one for queue in queues for one in queue.tenants], snapshot.at),
     )
 

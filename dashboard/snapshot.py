@@ -221,8 +221,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     source: where it comes from, in words. connected: whether the broker answers. read_at: when each
     part was read last; a part that is missing never was. troubles: what could not be read, in
-    words, by part. jobs: the oldest of each tier; jobs_in_all: how many there are. events: the
-    newest, oldest first.
+    words, by part. jobs: the oldest of each tier; jobs_in_all: how many there are; dead_in_all: how
+    many dead letters. events: the newest, oldest first.
     """
 
     at: float
@@ -234,6 +234,7 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[QueueFact, ...] = ()
     jobs: tuple[JobFact, ...] = ()
     jobs_in_all: int | None = None
+    dead_in_all: int | None = None
     batches: tuple[BatchFact, ...] = ()
     pools: tuple[PoolFact, ...] = ()
     costs: CostFact | None = None

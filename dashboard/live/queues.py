@@ -47,6 +47,11 @@ class QueueLook:
         """All jobs without an end."""
         return sum(sum(one.stored.values()) for one in self._tallies.values())
 
+    @property
+    def dead(self) -> int | None:
+        """All dead letters; None while they were not counted."""
+        return None if self._dead is None else sum(self._dead.values())
+
     def delivered(self, tier: Tier, model: str) -> int:
         """Give the place of the last delivery in the stream of a tier."""
         counted = self._counted(tier, model)

@@ -138,6 +138,8 @@ class LiveSource:
         await self._once(connection, "events", lambda connection, _: self._events.begin(connection))
         await self._looked["batches"].wait()
         await self._once(connection, "events", self._find_events)
+        # No ledger before all of them are there: it would tell too small a bill.
+        await self._once(connection, "events", self._events.look)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(connection, "events", self._events.look, 0.0))
             group.create_task(self._repeat(connection, "costs", self._money.look, 0.0))
@@ -198,6 +200,7 @@ class LiveSource:
             queues=self._queues.facts,
             jobs=self._jobs.facts(self._nodes.alive),
             jobs_in_all=self._queues.jobs if "queues" in self._read_at else None,
+            dead_in_all=self._queues.dead,
             batches=self._batches.facts(),
             pools=self._pools.facts(),
             costs=costs,

@@ -5,8 +5,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from dashboard.event_rows import told
 from dashboard.snapshot import EventFact, Step, Story
+from dashboard.steps import steps_of
 from fleet.broker.claims import Claims
 from fleet.broker.connection import Connection
 from fleet.broker.dead import DeadLetter, DeadLetters
@@ -14,12 +14,10 @@ from fleet.broker.log_state import LogState, fold
 from fleet.broker.stored import messages
 from fleet.claim import Claim
 from fleet.errors import NotFound
-from fleet.events import JobDead, JobLost, JobReleased, JobRetried, JobTakenOver
 from fleet.subjects import RESULTS, identifier, results_subject, token
 
 # Why a job waits, as `fleet why` says it. Raises NotFound for one that is in no queue.
 Why: TypeAlias = Callable[[Connection, str, str], Awaitable[Sequence[str]]]
-_OF_JOBS: Final = (JobTakenOver, JobReleased, JobRetried, JobLost, JobDead)
 _MOST_LETTERS: Final = 1_000
 _MOST_ERRORS: Final = 20
 
@@ -47,7 +45,7 @@ async def story(
     reasons: tuple[str, ...] = ()
     with suppress(NotFound):
         reasons = tuple(await why(connection, tenant, job))
-    steps = [*_past(held.claim if held else None), *_heard(events, tenant, job)]
+    steps = [*_past(held.claim if held else None), *steps_of(events, tenant, job)]
     steps += _lines(log)
     if letter is not None:
         steps.append(Step(at=letter.buried_at, what=f"given up ({letter.code})", bad=True))
@@ -80,16 +78,6 @@ def _past(claim: Claim | None) -> list[Step]:
         )
         for past in claim.history
     ]
-
-
-def _heard(events: Sequence[EventFact], tenant: str, job: str) -> list[Step]:
-    steps = []
-    for fact in events:
-        event = fact.event
-        if isinstance(event, _OF_JOBS) and (event.tenant, event.job) == (tenant, job):
-            grade, text = told(event)
-            steps.append(Step(at=event.at, what=text, node=event.node, bad=grade != "info"))
-    return steps
 
 
 def _lines(log: LogState) -> list[Step]:

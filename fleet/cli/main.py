@@ -49,6 +49,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
     "tenant": Lazy("fleet.cli.tenant", "Who may use the broker: add, rotate and remove keys."),
     "init": Lazy("fleet.cli.init", "Create streams, durables and buckets on a broker."),
+    "check": Lazy("fleet.cli.check", "Whether anything needs a look, for monitoring."),
     "doctor": Lazy("fleet.cli.doctor", "Check broker, configuration and clock."),
 }
 

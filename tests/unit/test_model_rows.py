@@ -9,7 +9,7 @@ from dashboard.event_rows import event_rows
 from dashboard.findings import alarms, findings, worst
 from dashboard.job_rows import batch_rows, job_rows
 from dashboard.model import fleet_rows, totals
-from dashboard.overview import overview, percentile, trend
+from dashboard.overview import percentile
 from dashboard.queue_rows import ALL, queue_rows, queue_totals
 from dashboard.snapshot import FleetSnapshot, QueueFact, Rates, TenantQueue
 from fleet.job import Tier
@@ -119,15 +119,10 @@ def test_percentiles_are_of_all_values_together() -> None:
     assert percentile([], 0.5) is None
 
 
-def test_a_trend_has_a_value_for_each_moment() -> None:
-    assert len(trend(snapshot(), "tokens_per_s", 60)) == 60
-    assert trend(EMPTY, "nodes", 60) == []
-
-
 def test_a_large_fleet_becomes_rows_in_a_tenth_of_a_second() -> None:
     made = snapshot(nodes=1_000, queues=200, jobs=10_000, batches=100, events=1_000)
     began = time.process_time()
-    overview(made, 60)
+    alarms(made)
     queue_rows(made, 60)
     job_rows(made)
     took_s = time.process_time() - began

@@ -1,0 +1,92 @@
+"""`fleet check`: whether anything needs a look, for monitoring and for scripts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from fleet.cli import options
+from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
+from fleet.subjects import plain, shown
+
+if TYPE_CHECKING:
+    from dashboard.findings import Finding, Limits
+    from dashboard.saying import Form
+
+FORMATS: Final = ("text", "json", "nagios", "prometheus")
+# How often it looks until all is counted.
+PACE_S: Final = 0.3
+EXIT_CODES: Final = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+_DEFAULTS: Final = {
+    "realtime_warning_s": 30.0, "realtime_critical_s": 120.0, "oldest_warning_s": 3600.0,
+    "oldest_critical_s": 21_600.0, "dead_warning": 1, "dead_critical": 1000,
+}  # fmt: skip
+
+
+@click.command(
+    epilog="Exit codes, as monitoring plug-ins have them: 0 ok, 1 warning, 2 critical, 3 unknown, "
+    "which is what a broker that does not answer comes to."
+)
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True,
+    help="How to say it.",
+)  # fmt: skip
+@click.option(
+    "--set", "limits", multiple=True, metavar="NAME=NUMBER",
+    help="From where on something is wrong: " + ", ".join(
+        f"{name}={value:g}" for name, value in _DEFAULTS.items()
+    ) + ".",
+)  # fmt: skip
+@click.option("--prices", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              metavar="FILE", help="Price book; default: the package's example.")  # fmt: skip
+@options.nats
+def command(form: "Form", limits: tuple[str, ...], prices: Path | None, nats: str | None) -> int:
+    """Look once, and say what needs a look: lost and leaving nodes, stuck jobs, late batches.
+
+    Everything that is looked at has a line, good or bad, whose name stays; the worst of them is
+    the exit code. With `--format json`: an object with `level` and `findings`.
+    """
+    from dashboard.findings import worst
+    from dashboard.saying import said
+
+    try:
+        found = options.run(_look(nats, prices, _limits(limits)))
+    except UsageError as error:
+        # Two is how monitoring calls a fleet that is down, and not a slip of the pen.
+        click.echo(f"fleet: {error}", err=True)
+        return EXIT_CODES["unknown"]
+    level = worst(found)
+    click.echo(said(found, level, form))
+    return EXIT_CODES[level]
+
+
+async def _look(url: str | None, prices: Path | None, limits: "Limits") -> "list[Finding]":
+    """Look until every count is believed; a broker that cannot be asked is a finding, too."""
+    from dashboard.findings import Finding, findings
+    from fleet.cli.top_data import CHECKED, whole
+    from fleet.cli.top_source import live
+
+    try:
+        snapshot = await whole(live(url, prices=prices, pace_s=PACE_S), CHECKED)
+    except (BrokerRefused, BrokerUnreachable) as error:
+        return [Finding(name="data", level="unknown", text=str(error))]
+    return findings(snapshot, limits)
+
+
+def _limits(given: tuple[str, ...]) -> "Limits":
+    """Read `NAME=NUMBER`. Raises UsageError."""
+    from dashboard.findings import Limits
+
+    values: dict[str, str] = {}
+    for text in given:
+        name, is_set, number = text.partition("=")
+        if not is_set or name not in _DEFAULTS:
+            raise UsageError(
+                f"there is no limit {shown(text)}: set {', '.join(_DEFAULTS)}, as NAME=NUMBER"
+            )
+        values[name] = number
+    try:
+        return msgspec.convert(values, Limits, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"limits: {plain(str(error))}") from error
