@@ -74,6 +74,7 @@ def command(**options: Any) -> None:
     from consumers.process import consume
     from fleet import log as log_sink
     from fleet.broker.context import find_target
+    from fleet.tracing import tracing
 
     settings = Settings.from_env(
         os.environ,
@@ -96,14 +97,16 @@ def command(**options: Any) -> None:
     # A job makes some hundred objects that live for its few round trips. With the default of 700
     # the collector looks at all of them several times a job, for a tenth of our processor time.
     gc.set_threshold(20_000)
-    run(
-        consume(
-            me=me,
-            settings=settings,
-            target=find_target(settings.nats, os.environ),
-            start_engine=lambda: start_engine(model, options),
+    with tracing(os.environ, node=me.node) as traces:
+        run(
+            consume(
+                me=me,
+                settings=settings,
+                target=find_target(settings.nats, os.environ),
+                traces=traces,
+                start_engine=lambda: start_engine(model, options),
+            )
         )
-    )
 
 
 def start_engine(model: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Engine]:

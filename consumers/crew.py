@@ -46,6 +46,7 @@ from fleet.refusal import Refusals
 from fleet.settings import Settings
 from fleet.subjects import CLAIMS, PRIORITY_GROUP, durable, job_stream
 from fleet.topology import bucket_stream
+from fleet.tracing import Traces
 
 # A dead engine is noticed so soon, also one that has nothing to do.
 WATCH_S = 0.25
@@ -65,6 +66,7 @@ class Ground:
     totals: Totals
     drain: Drain
     emit: Emit
+    traces: Traces
     faults: Faults = NONE
 
 
@@ -246,6 +248,7 @@ class Crew:
             lease=lease,
             halt=halt,
             gate=self._gate,
+            traces=ground.traces,
             emit=ground.emit,
             faults=ground.faults,
         )

@@ -67,6 +67,7 @@ class Log(Protocol):
         last: int,
         sha256: str,
         writer: str,
+        trace: str | None = None,
     ) -> int:
         """Append behind `last`; return the new last sequence. Raises LeaseLost."""
         ...
@@ -257,6 +258,7 @@ class Keeper:
                 last=work.last,
                 sha256=job.sha256,
                 writer=work.writer,
+                trace=work.trace,
             )
         except LeaseLost:
             logged = await self._results.read(job.tenant, job.batch, job.id)

@@ -45,6 +45,7 @@ from fleet.node import NodeState
 from fleet.notice import Notice
 from fleet.settings import Settings
 from fleet.systemd import Unit
+from fleet.tracing import Traces
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # A spot node hands over at once; on-demand ends by an operator's will and has time.
@@ -52,7 +53,7 @@ GRACE_S: Final = {"spot": 0.0, "on-demand": 25.0}
 
 
 async def consume(
-    *, me: Identity, settings: Settings, target: Target, start_engine: StartEngine
+    *, me: Identity, settings: Settings, target: Target, traces: Traces, start_engine: StartEngine
 ) -> None:
     """Run one consumer from start to drained.
 
@@ -76,6 +77,7 @@ async def consume(
             totals=Totals(watched.written),
             drain=Drain(grace_s=grace_s, reserve_s=settings.drain_reserve_s),
             emit=emit,
+            traces=traces,
             faults=Faults(os.environ),
         )
         # A connection of its own: the lease must live while this event loop is busy.

@@ -26,6 +26,7 @@ from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
 from fleet.events import Emit, JobLost, JobTakenOver
 from fleet.faults import NONE, Faults
 from fleet.job import Job, Tier
+from fleet.tracing import Span, Traces
 
 # A delivery for which there is no room now is offered again so much later.
 NO_ROOM_S = 1.0
@@ -53,6 +54,7 @@ class Runner:
         lease: LeaseKeeper,
         halt: Halt,
         gate: Gate,
+        traces: Traces,
         emit: Emit,
         faults: Faults = NONE,
     ) -> None:
@@ -69,6 +71,7 @@ class Runner:
         self._lease = lease
         self._halt = halt
         self._gate = gate
+        self._traces = traces
         self._emit = emit
         self._faults = faults
         self._running: dict[tuple[str, str], Lease] = {}
@@ -97,8 +100,12 @@ class Runner:
             return
         lease = self._running[key] = Lease(delivery)
         try:
-            with self._may_lose(job), self._lease.hold(lease):
-                await self._take(lease, job, on_item)
+            with (
+                self._traces.delivery(job, number=delivery.number) as span,
+                self._may_lose(job),
+                self._lease.hold(lease),
+            ):
+                await self._take(lease, job, span, on_item)
         finally:
             del self._running[key]
 
@@ -131,7 +138,7 @@ class Runner:
                 )
             )
 
-    async def _take(self, lease: Lease, job: Job, on_item: Callable[[], None]) -> None:
+    async def _take(self, lease: Lease, job: Job, span: Span, on_item: Callable[[], None]) -> None:
         logged = await self._results.read(job.tenant, job.batch, job.id)
         redelivered = lease.delivery.number > 1
         held = None
@@ -139,6 +146,7 @@ class Runner:
             held = await self._claims.get(job.tenant, job.id)
         claim = held.claim if held else None
         owner = claim.owner if claim else None
+        span.follow(claim.trace if claim else None)
         decision = decide(
             sha256=job.sha256,
             redelivered=redelivered,
@@ -168,11 +176,15 @@ class Runner:
             case GiveBack(delay_s=delay_s):
                 await lease.delivery.nak(delay_s)
             case Start():
-                work = Work(job, done=logged.done, last=logged.sequence, on_item=on_item)
+                work = Work(
+                    job, done=logged.done, last=logged.sequence, trace=span.traceparent,
+                    on_item=on_item,
+                )  # fmt: skip
                 await self._attempts.work(lease, work)
             case TakeOver(claim=before, revision=revision):
                 revision = held.revision if held else revision
                 work = await self._take_over(job, logged, before, revision, on_item)
+                work.trace = span.traceparent
                 await self._attempts.work(lease, work)
 
     async def _take_over(

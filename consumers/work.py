@@ -65,7 +65,8 @@ class Work:
     last: sequence of the newest message in the job's result log, the fence of the next append.
     claim, revision: None and 0 until the first checkpoint of a job that nobody had before.
     writer: a token of this run alone, in whatever it writes, so that it knows its writes again.
-    given_up: which of the `done` items were. on_item: called for every item that is finished.
+    given_up: which of the `done` items were. trace: the `traceparent` of this delivery. on_item:
+    called for every item that is finished.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class Work:
         claim: Claim | None = None,
         revision: int = 0,
         writer: str | None = None,
+        trace: str | None = None,
         on_item: Callable[[], None] = lambda: None,
     ) -> None:
         self.job = job
+        self.trace = trace
         self._on_item = on_item
         self.last = last
         self.claim = claim
@@ -215,6 +218,7 @@ class Work:
             saved=self.saved(),
             trying=self.trying,
             items_done=self._done,
+            trace=base.trace or self.trace,
         )
 
 

@@ -24,6 +24,7 @@ from fleet.job import ResultLine, Tier
 from fleet.manifest import Manifest, Via, batch_name, job_id
 from fleet.publish import grouped, publish
 from fleet.subjects import BATCHES, batch_key, job_subject, shown, token
+from fleet.tracing import current
 from fleet.wire import job_headers
 
 __all__ = ["Batches", "Collected", "Manifest", "draft"]
@@ -291,5 +292,6 @@ def _message(manifest: Manifest, number: int, body: bytes) -> Outgoing:
         job_id(manifest.id, number),
         batch=manifest.id,
         deadline=manifest.deadline,
+        traceparent=current(),
     )
     return job_subject(manifest.tier, manifest.model, manifest.tenant), body, headers

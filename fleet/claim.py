@@ -69,7 +69,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     when the owner began. items_done: with a line in the log or on its way there, for who looks on;
     None where nobody said it. elsewhere: as stored, instead of a `saved` that is large. trying: the
     item that runs alone, in a job whose items do. blamed: the items that ran alone when a consumer
-    crashed, once for each crash. history: the newest last.
+    crashed, once for each crash. history: the newest last. trace: the `traceparent` of the delivery
+    that began the job.
     """
 
     owner: str | None
@@ -85,6 +86,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     blamed: tuple[int, ...] = ()
     history: tuple[Past, ...] = ()
     items_done: int | None = None
+    trace: str | None = None
     version: int = 1
 
     @property

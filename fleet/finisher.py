@@ -115,8 +115,9 @@ class Finisher:
             interruptions=before.interruptions if before else 0,
         )
         await self._results.append(
-            job.tenant, job.batch, job.id, lines, last=last, sha256=job.sha256, writer=writer
-        )
+            job.tenant, job.batch, job.id, lines,
+            last=last, sha256=job.sha256, writer=writer, trace=job.traceparent,
+        )  # fmt: skip
         return held
 
     async def _settle(self, one: Queued, job: Job, held: Held | None) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,8 @@ from fleet.events import AnyEvent
 
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 log = logging.getLogger("fleet.events")
+# The trace of the job that is being worked on, 32 hex digits.
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 
 class _Line(logging.Formatter):
@@ -23,6 +26,8 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         extra = {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
+        if (trace := trace_id.get()) is not None:
+            extra["trace_id"] = trace
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         if self._as_json:
             fields = {
@@ -30,19 +35,26 @@ class _Line(logging.Formatter):
                 "level": record.levelname.lower(),
                 "text": record.getMessage(),
             }
-            line = json.dumps(fields | extra, default=str)
-        else:
-            pairs = " ".join(f"{key}={value}" for key, value in extra.items())
-            line = f"{at}Z {record.levelname.lower():7} {record.getMessage()} {pairs}".rstrip()
+            if record.exc_info:
+                fields["error"] = self.formatException(record.exc_info)
+            # One line, whatever an error's text holds.
+            return json.dumps(fields | extra, default=str)
+        pairs = " ".join(f"{key}={value}" for key, value in extra.items())
+        line = f"{at}Z {record.levelname.lower():7} {record.getMessage()} {pairs}".rstrip()
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
 
 
+def formatter(*, as_json: bool) -> logging.Formatter:
+    """Return what makes a line of a record."""
+    return _Line(as_json=as_json)
+
+
 def set_up(form: Literal["text", "json"], *, level: int = logging.INFO) -> None:
     """Send the log to stderr; stdout belongs to data."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line(as_json=form == "json"))
+    handler.setFormatter(formatter(as_json=form == "json"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # The client logs each reconnect attempt with a traceback; our own events say it better.
     logging.getLogger("nats").setLevel(logging.CRITICAL)

@@ -25,6 +25,7 @@ from fleet.follow import Follower, Place
 from fleet.job import BadItem, Item, ResultLine, Tier, TokenDelta
 from fleet.publish import grouped, publish, publish_all
 from fleet.subjects import identifier, job_subject, token
+from fleet.tracing import current
 from fleet.wire import decode_envelope, decode_items, decode_job, job_headers
 
 Request: TypeAlias = Mapping[str, object] | bytes
@@ -64,13 +65,17 @@ class Producer:
         job_id: str | None = None,
         batch: str | None = None,
         deadline: float | None = None,
+        traceparent: str | None = None,
     ) -> Ticket:
         """Publish one job: an OpenAI Batch line, or `{"requests": [...]}` with several.
 
         job_id: the same id with the same content is the same job, however often it is submitted;
-        made up if none is given. deadline: seconds since the epoch. Raises JobRejected before
-        anything is sent if a consumer would refuse it, BrokerRefused if the queue is full, and
-        BrokerUnreachable if it may or may not be stored: submit it again with the same id then.
+        made up if none is given. deadline: seconds since the epoch. traceparent: of W3C's Trace
+        Context; without it the trace counts in which the caller stands, if any.
+
+        Raises JobRejected before anything is sent if a consumer would refuse it, BrokerRefused if
+        the queue is full, and BrokerUnreachable if it may or may not be stored: submit it again
+        with the same id then.
         StoreUnavailable, StoreRefused: a large request could not be uploaded, nothing was sent.
         """
         payload = _encoded(request)
@@ -79,8 +84,9 @@ class Producer:
             _check(decode_items(part.data.splitlines()))
             (payload,) = await check_in(self._store, self._tenant, [part])
         ticket, message = self._prepare(
-            payload, model=model, tier=Tier(tier), job_id=job_id, batch=batch, deadline=deadline
-        )
+            payload, model=model, tier=Tier(tier), job_id=job_id, batch=batch, deadline=deadline,
+            traceparent=traceparent,
+        )  # fmt: skip
         receipt = await publish(self._connection, [message])
         return msgspec.structs.replace(ticket, sequence=receipt.sequence)
 
@@ -158,13 +164,15 @@ class Producer:
         job_id: str | None,
         batch: str | None,
         deadline: float | None,
+        traceparent: str | None = None,
     ) -> tuple[Ticket, Outgoing]:
         """Look at a job with the consumer's eyes before it is sent."""
         payload = _encoded(request)
         subject = job_subject(tier, model, self._tenant)
         headers = job_headers(
-            self._tenant, job_id or secrets.token_hex(16), batch=batch, deadline=deadline
-        )
+            self._tenant, job_id or secrets.token_hex(16), batch=batch, deadline=deadline,
+            traceparent=traceparent or current(),
+        )  # fmt: skip
         envelope = decode_envelope(subject, headers, stream="", sequence=0)
         job = decode_job(envelope, payload, headers_bytes=headers_size(headers))
         if job.source is None:

@@ -15,7 +15,7 @@ from fleet.errors import JobRejected, LeaseLost
 from fleet.events import Emit, JobDead
 from fleet.job import CapacityType, FleetInfo, ResultLine, WireError
 from fleet.subjects import IDENTIFIER, TOKEN
-from fleet.wire import BATCH, JOB_ID, MSG_ID, fallback_id
+from fleet.wire import BATCH, JOB_ID, MSG_ID, fallback_id, trace_of
 
 
 class Letter(Protocol):
@@ -92,6 +92,7 @@ class Refusals:
                     last=0,
                     sha256=hashlib.sha256(letter.payload).hexdigest(),
                     writer=self._node,
+                    trace=trace_of(letter.headers),
                 )
         await self.bury(
             letter,

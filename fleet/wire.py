@@ -94,8 +94,6 @@ def decode_envelope(
     given = headers.get(JOB_ID) or headers.get(MSG_ID)
     batch = headers.get(BATCH)
     deadline = headers.get(DEADLINE)
-    # The standard's rule: a broken trace is none, and no reason to refuse the work.
-    trace = headers.get(TRACEPARENT)
     return Envelope(
         id=identifier(given, what="job id") if given else fallback_id(stream, sequence),
         tenant=where.tenant,
@@ -103,14 +101,28 @@ def decode_envelope(
         tier=where.tier,
         batch=identifier(batch, what="batch id") if batch else None,
         deadline=_deadline(deadline) if deadline else None,
-        traceparent=trace if trace and _TRACE.fullmatch(trace) else None,
+        traceparent=trace_of(headers),
     )
 
 
+def trace_of(headers: Mapping[str, str]) -> str | None:
+    """Read the trace that a message belongs to.
+
+    The standard's rule: a broken trace is none, and no reason to refuse the work.
+    """
+    trace = headers.get(TRACEPARENT)
+    return trace if trace and _TRACE.fullmatch(trace) else None
+
+
 def job_headers(
-    tenant: str, job: str, *, batch: str | None = None, deadline: float | None = None
+    tenant: str,
+    job: str,
+    *,
+    batch: str | None = None,
+    deadline: float | None = None,
+    traceparent: str | None = None,
 ) -> dict[str, str]:
-    """Build a job's headers; deadline in seconds since the epoch.
+    """Build a job's headers; deadline in seconds since the epoch. traceparent: of its producer.
 
     The broker tells messages apart by `Nats-Msg-Id` within a whole stream, so it carries the tenant
     too: equal ids of two tenants are two jobs.
@@ -120,6 +132,8 @@ def job_headers(
         headers[BATCH] = identifier(batch, what="batch id")
     if deadline is not None:
         headers[DEADLINE] = datetime.fromtimestamp(deadline, UTC).isoformat()
+    if traceparent and _TRACE.fullmatch(traceparent):
+        headers[TRACEPARENT] = traceparent
     return headers
 
 

@@ -61,6 +61,7 @@ class FakeLog:
         last: int,
         sha256: str,
         writer: str,
+        trace: str | None = None,
     ) -> int:
         if last != len(self.messages):
             raise LeaseLost(f"the log is at {len(self.messages)}, not at {last}")

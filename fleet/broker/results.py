@@ -22,7 +22,7 @@ from fleet.broker.log_state import (
 from fleet.broker.stored import Stored, messages
 from fleet.job import ResultLine
 from fleet.subjects import IDENTIFIER, RESULTS, results_subject
-from fleet.wire import RECORD, SHA256, WRITER
+from fleet.wire import RECORD, SHA256, TRACEPARENT, WRITER
 
 __all__ = ["LogMessage", "LogState", "ResultLog"]
 _TOKEN_BYTES: Final = 8
@@ -72,15 +72,19 @@ class ResultLog:
         last: int,
         sha256: str,
         writer: str,
+        trace: str | None = None,
     ) -> int:
         """Append finished items behind sequence `last`; return the log's new last sequence.
 
-        writer: the token of the claim's run. Raises LeaseLost, BrokerRefused, BrokerUnreachable; a
-        part of the lines may be stored then, and `read` says which.
+        writer: the token of the claim's run. trace: the `traceparent` of who made them.
+        Raises LeaseLost, BrokerRefused, BrokerUnreachable; a part of the lines may be stored then,
+        and `read` says which.
         """
         subject = results_subject(tenant, batch, job)
         for payload in pack(lines):
             headers = {SHA256: sha256, WRITER: _append_token(writer)}
+            if trace is not None:
+                headers[TRACEPARENT] = trace
             last = await self._append(subject, payload, headers, last=last)
         return last
 

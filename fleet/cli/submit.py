@@ -132,6 +132,7 @@ async def _submit(request: Request, given: dict[str, Any]) -> int:
             tier=given["tier"],
             job_id=given["job_id"],
             deadline=given["deadline"],
+            traceparent=os.environ.get("TRACEPARENT"),
         )
         if given["detach"]:
             click.echo(msgspec.json.encode(ticket) if given["as_json"] else ticket.job)
