@@ -11,6 +11,7 @@ from typing import Any, Final
 from nats import errors
 from nats.aio.client import Client, Server, Srv
 from nats.aio.subscription import Subscription as LibrarySubscription
+from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
 from fleet.broker.message import Message, read_message
@@ -116,6 +117,8 @@ class HardenedClient(Client):
         # The library drops a connection that the server refused without closing it.
         if self._transport:
             self._transport.close()  # type: ignore[no-untyped-call]
+        else:
+            self._transport = _Transport()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
 
     async def _process_msg(
@@ -154,6 +157,16 @@ class HardenedClient(Client):
                 raise errors.SecureConnWantedError
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
+
+
+class _Transport(TcpTransport):
+    """Tells its reader that it is encrypted: else asyncio warns at the end of every connection."""
+
+    async def connect_tls(self, *args: Any, **kwargs: Any) -> None:
+        await super().connect_tls(*args, **kwargs)
+        protocol: Any = getattr(self._io_writer, "_protocol", None)
+        if protocol is not None:
+            protocol._over_ssl = True
 
 
 class _Parser(Parser):

@@ -74,8 +74,8 @@ async def open_client(
             )
     except TimeoutError as error:
         raise BrokerUnreachable(
-            f"no NATS server answers at {target.address} ({_words(last)}): start one with "
-            f"`fleet up`, or correct the address; it comes from {target.origin}"
+            f"no NATS server answers at {target.address} ({_words(last)}): {_remedy(last)}; it "
+            f"comes from {target.origin}"
         ) from error
     connected = True
 
@@ -118,6 +118,17 @@ def _is_refusal(error: Exception) -> bool:
 
 def _words(error: Exception | None) -> str:
     return "no answer" if error is None else str(error) or type(error).__name__
+
+
+def _remedy(error: Exception | None) -> str:
+    if isinstance(error, errors.SecureConnWantedError):
+        return "turn TLS on at the server, or correct the address"
+    if isinstance(error, ssl.SSLError):
+        return (
+            "name the authority that signed the server's certificate with NATS_CA, check this "
+            "machine's clock and the certificate's dates and names, or correct the address"
+        )
+    return "start one with `fleet up`, or correct the address"
 
 
 def _options(target: Target) -> dict[str, Any]:
