@@ -4,6 +4,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from dashboard.memo import once
 from dashboard.snapshot import BatchFact, FleetSnapshot, JobFact, JobState
 from fleet.job import Tier
 
@@ -14,7 +15,7 @@ TroubleState: TypeAlias = Literal["stuck", "suspect", "failing", "late"]
 Trouble: TypeAlias = TroubleState | Literal[""]
 
 
-class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+class JobRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job without an end. progress: share of 0 to 1 of its items; None where not known.
 
     age_s: since it was stored. checkpoint_age_s: None while nothing of it was saved. expires_in_s:
@@ -41,7 +42,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
+class BatchRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A batch. progress: share of 0 to 1; eta_s: until it is done at the pace of the window.
 
     expires_in_s: until its deadline, negative once that passed. is_late: at this pace, or by the
@@ -66,6 +67,7 @@ class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
     at_risk: str = ""
 
 
+@once
 def job_rows(snapshot: FleetSnapshot) -> list[JobRow]:
     """Make the rows: those in trouble first, then those that are held, then the oldest."""
     rows = [_job(job, snapshot.at) for job in snapshot.jobs]
@@ -73,6 +75,15 @@ def job_rows(snapshot: FleetSnapshot) -> list[JobRow]:
     return rows
 
 
+def troubled(snapshot: FleetSnapshot) -> list[JobRow]:
+    """Make the rows of jobs in trouble alone, in the same order: most have none."""
+    now = snapshot.at
+    rows = [_job(job, now) for job in snapshot.jobs if _trouble(job, now)]
+    rows.sort(key=lambda row: -row.age_s)
+    return rows
+
+
+@once
 def batch_rows(snapshot: FleetSnapshot, window_s: float) -> list[BatchRow]:
     """Make the rows: open batches first, those that are late before others, then the newest."""
     rows = [_batch(one, snapshot.at, window_s) for one in snapshot.batches]
@@ -80,17 +91,13 @@ def batch_rows(snapshot: FleetSnapshot, window_s: float) -> list[BatchRow]:
     return rows
 
 
-def job_key(tenant: str, job: str) -> str:
-    """Name a job for good."""
-    return f"{tenant}/{job}"
-
-
 def _job(job: JobFact, now: float) -> JobRow:
     age_s = max(0.0, now - job.queued_at)
     saved_s = None if job.checkpoint_at is None else max(0.0, now - job.checkpoint_at)
     left_s = None if job.deadline is None else job.deadline - now
     return JobRow(
-        key=job_key(job.tenant, job.job),
+        # An id may be stored twice, a place only once.
+        key=f"{job.tier}.{job.sequence}",
         tier=job.tier,
         model=job.model,
         tenant=job.tenant,
@@ -105,7 +112,7 @@ def _job(job: JobFact, now: float) -> JobRow:
         age_s=age_s,
         checkpoint_age_s=saved_s,
         expires_in_s=left_s,
-        trouble=_trouble(job, age_s if saved_s is None else saved_s, left_s),
+        trouble=_trouble(job, now),
         error=job.error,
     )
 
@@ -118,13 +125,15 @@ def _progress(job: JobFact) -> float | None:
     return min(job.items, job.items_done) / job.items
 
 
-def _trouble(job: JobFact, still_s: float, left_s: float | None) -> Trouble:
+def _trouble(job: JobFact, now: float) -> Trouble:
     if job.isolated:
         return "suspect"
-    if left_s is not None and left_s < 0:
+    if job.deadline is not None and job.deadline < now:
         return "late"
-    if job.state == "held" and still_s > STUCK_S:
-        return "stuck"
+    if job.state == "held":
+        moved_at = job.queued_at if job.checkpoint_at is None else job.checkpoint_at
+        if now - moved_at > STUCK_S:
+            return "stuck"
     return "failing" if job.attempts else ""
 
 

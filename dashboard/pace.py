@@ -11,8 +11,8 @@ _STEPS_S: Final = (5.0, 30.0, 300.0)
 # Moments of the past that are kept for each window, and how far apart they are.
 MOMENTS: Final = 60
 _MOMENT_STEPS_S: Final = tuple(window / MOMENTS for window in WINDOWS_S)
-# A clock that ticks each second is late by a little each time.
-_EARLY: Final = 0.9
+# A clock that ticks each second is early or late by a little each time.
+_EARLY_S: Final = 0.2
 
 
 class Pace:
@@ -32,7 +32,7 @@ class Pace:
                 samples.clear()
         self._at, self._total = at, total
         for samples, step_s, window_s in zip(self._samples, _STEPS_S, WINDOWS_S, strict=True):
-            if not samples or at - samples[-1][0] >= step_s * _EARLY:
+            if not samples or at - samples[-1][0] >= step_s - _EARLY_S:
                 samples.append((at, total))
             while samples[0][0] < at - window_s:
                 samples.popleft()
@@ -58,7 +58,7 @@ class Past:
     def add(self, moment: Moment) -> None:
         """Note a moment, where it is due."""
         for ring, step_s in zip(self._rings, _MOMENT_STEPS_S, strict=True):
-            if not ring or moment.at - ring[-1].at >= step_s * _EARLY:
+            if not ring or moment.at - ring[-1].at >= step_s - _EARLY_S:
                 ring.append(moment)
 
     def recall(self, spend: Sequence[Spend]) -> None:
