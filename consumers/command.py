@@ -104,16 +104,23 @@ def command(**options: Any) -> None:
                 settings=settings,
                 target=find_target(settings.nats, os.environ),
                 traces=traces,
-                start_engine=lambda: start_engine(model, options),
+                start_engine=lambda: start_engine(
+                    model, options, counts=settings.health_port is not None
+                ),
             )
         )
 
 
-def start_engine(model: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Engine]:
-    """Choose the engine that the options name; it starts when the context is entered."""
+def start_engine(
+    model: str, options: dict[str, Any], *, counts: bool = False
+) -> AbstractAsyncContextManager[Engine]:
+    """Choose the engine that the options name; it starts when the context is entered.
+
+    counts: whether somebody may ask for what vLLM counts.
+    """
     if options["engine"] == "scripted":
         return _scripted(model, options)
-    return _vllm(model, options)
+    return _vllm(model, options, counts=counts)
 
 
 @asynccontextmanager
@@ -130,7 +137,7 @@ async def _scripted(model: str, options: dict[str, Any]) -> AsyncIterator[Engine
 
 
 @asynccontextmanager
-async def _vllm(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
+async def _vllm(model: str, options: dict[str, Any], *, counts: bool) -> AsyncIterator[Engine]:
     from consumers.setup.models import cache_dir, ensure_model
     from consumers.vllm_engine import start
 
@@ -148,6 +155,7 @@ async def _vllm(model: str, options: dict[str, Any]) -> AsyncIterator[Engine]:
         tensor_parallel_size=options["tensor_parallel_size"],
         task=options["task"],
         engine_args=engine_args(options["engine_arg"]),
+        counts=counts,
     )
     async with start(settings) as engine:
         yield engine

@@ -112,17 +112,25 @@ class Engine(Protocol):
         ...
 
     def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        request_id: str,
+        priority: int,
+        salt: str = "",
     ) -> AsyncGenerator[Step, None]:
         """Yield steps until one has `finish`; closing the generator aborts the request.
 
-        priority: 0 is served first. Raises JobRejected for what the engine refuses, and EngineDead
-        when it is gone or aborts a request that nobody asked it to.
+        priority: 0 is served first. salt: requests of different salts share nothing that was
+        computed for one of them, so that no tenant can time another's prompts. Raises JobRejected
+        for what the engine refuses, and EngineDead when it is gone or aborts a request that nobody
+        asked it to.
         """
         ...
 
     async def embed(
-        self, prompt_ids: Sequence[int], *, request_id: str, priority: int
+        self, prompt_ids: Sequence[int], *, request_id: str, priority: int, salt: str = ""
     ) -> list[float]:
         """Return the embedding of one text. Raises as `generate` does."""
         ...

@@ -34,7 +34,8 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dtype, max_model_len (tokens of prompt and output), max_num_seqs (requests at a time) and
     kv_cache_memory_bytes: None leaves the choice to vLLM on a GPU, and on a CPU means float32,
     2048, 16 and 128 MiB. task: None lets the model directory decide. engine_args: further
-    arguments of vLLM's engine, by name, as text. hang_s: seconds without a sign of life after
+    arguments of vLLM's engine, by name, as text. counts: whether vLLM counts for Prometheus, which
+    costs a little of each step. hang_s: seconds without a sign of life after
     which the engine counts as dead.
     """
 
@@ -49,6 +50,7 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     task: Task | None = None
     seed: int = 0
     engine_args: dict[str, str] = {}
+    counts: bool = False
     hang_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
 
     @property

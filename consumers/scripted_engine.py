@@ -102,10 +102,16 @@ class ScriptedEngine:
         return [self._render(item) for item in items]
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        request_id: str,
+        priority: int,
+        salt: str = "",
     ) -> AsyncGenerator[Step, None]:
         """Yield the tokens that follow the prompt, which may end in tokens of the answer."""
-        del request_id, priority
+        del request_id, priority, salt
         prompt, done = _split(prompt_ids)
         async with self._free:
             if self._pitfalls:
@@ -127,10 +133,10 @@ class ScriptedEngine:
                 )
 
     async def embed(
-        self, prompt_ids: Sequence[int], *, request_id: str, priority: int
+        self, prompt_ids: Sequence[int], *, request_id: str, priority: int, salt: str = ""
     ) -> list[float]:
         """Return 32 numbers that depend on the text alone."""
-        del request_id, priority
+        del request_id, priority, salt
         raw = [byte / 127.5 - 1 for byte in hashlib.sha256(bytes(prompt_ids)).digest()]
         norm = math.sqrt(sum(x * x for x in raw))
         return [x / norm for x in raw]

@@ -221,6 +221,7 @@ class Server:
                 params,
                 request_id=name,
                 priority=PRIORITY[job.tier],
+                salt=job.tenant,
             )
             async with aclosing(steps):
                 async for step in steps:
@@ -238,7 +239,7 @@ class Server:
     ) -> tuple[dict[str, Any], Usage]:
         name, priority = f"{job.tenant}/{job.id}/{item.index}", PRIORITY[job.tier]
         vectors = await together(
-            self._engine.embed(ids, request_id=f"{name}/{n}", priority=priority)
+            self._engine.embed(ids, request_id=f"{name}/{n}", priority=priority, salt=job.tenant)
             for n, ids in enumerate(prompts)
         )
         usage = Usage(prompt_tokens=sum(map(len, prompts)), completion_tokens=0)

@@ -21,14 +21,11 @@ from typing import Any
 from consumers.children import kill, kill_until_done, new_children
 from consumers.engine import Rendered, Sampling, Step
 from consumers.engine_settings import VllmSettings, check_model_path, environment
+from consumers.hidden import hidden
 from consumers.setup.libnuma import load_libnuma
 from consumers.setup.models import cache_dir
 from consumers.vllm_facts import end_token_ids, facts_of, fail_all, reason, refused, step_of
-from consumers.vllm_params import (
-    llm_args,
-    sampling_args,
-    structured_args,
-)
+from consumers.vllm_params import llm_args, prompt_args, sampling_args, structured_args
 from consumers.vllm_schema import check_schema
 from consumers.vllm_text import Renderer
 from fleet.broker.beside import Beside
@@ -87,12 +84,13 @@ class VllmEngine:
         return await loop.run_in_executor(self._thread, self._renderer.render, items)
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int
-    ) -> AsyncGenerator[Step, None]:
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int,
+        salt: str = "",
+    ) -> AsyncGenerator[Step, None]:  # fmt: skip
         """Yield new tokens as they come; see the protocol."""
         with _translated("invalid_schema" if sampling.json_schema else "engine_refused"):
             outputs = self._llm.generate(
-                {"type": "token", "prompt_token_ids": list(prompt_ids)},
+                prompt_args(prompt_ids, salt),
                 _params(sampling, keyed=self.facts.keyed),
                 self._unique(request_id),
                 priority=priority,
@@ -105,14 +103,14 @@ class VllmEngine:
                         yield step
 
     async def embed(
-        self, prompt_ids: Sequence[int], *, request_id: str, priority: int
+        self, prompt_ids: Sequence[int], *, request_id: str, priority: int, salt: str = ""
     ) -> list[float]:
         """Return the embedding of one text."""
         from vllm import PoolingParams
 
         with _translated():
             outputs = self._llm.encode(
-                {"type": "token", "prompt_token_ids": list(prompt_ids)},
+                prompt_args(prompt_ids, salt),
                 PoolingParams(task="embed"),
                 self._unique(request_id),
                 priority=priority,
@@ -193,7 +191,8 @@ async def start(settings: VllmSettings) -> AsyncIterator[VllmEngine]:
         vllm = await loop.run_in_executor(thread, _import_vllm, settings)
         build = thread.submit(_build, vllm, settings, thread)
         try:
-            engine = await asyncio.wrap_future(build)
+            with hidden(os.environ):
+                engine = await asyncio.wrap_future(build)
         except asyncio.CancelledError:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):

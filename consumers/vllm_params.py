@@ -44,7 +44,7 @@ def llm_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[str, 
         "trust_remote_code": False,
         "scheduling_policy": "priority",
         "worker_extension_cls": "consumers.pdeath.DieWithParent",
-        "disable_log_stats": True,
+        "disable_log_stats": not settings.counts,
     }
     if settings.on_cpu:
         args |= {
@@ -71,6 +71,13 @@ def llm_args(settings: VllmSettings, fields: Mapping[str, object]) -> dict[str, 
     }
     args |= {name: value for name, value in named.items() if value is not None}
     return args | {name: _typed(name, text, fields) for name, text in settings.engine_args.items()}
+
+
+def prompt_args(prompt_ids: Sequence[int], salt: str) -> dict[str, object]:
+    """Return a prompt in vLLM's form. What is computed for one salt serves no other."""
+    prompt: dict[str, object] = {"type": "token", "prompt_token_ids": list(prompt_ids)}
+    # An empty one is refused.
+    return prompt | ({"cache_salt": salt} if salt else {})
 
 
 def sampling_args(sampling: Sampling, *, keyed: bool = False) -> dict[str, Any]:

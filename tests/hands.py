@@ -75,14 +75,22 @@ class Engine(ScriptedEngine):
                 self._begins.clear()
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        request_id: str,
+        priority: int,
+        salt: str = "",
     ) -> AsyncGenerator[Step, None]:
         self.began.append(request_id)
         self._begins.set()
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            steps = super().generate(prompt_ids, sampling, request_id=request_id, priority=priority)
+            steps = super().generate(
+                prompt_ids, sampling, request_id=request_id, priority=priority, salt=salt
+            )
             async for step in steps:
                 yield step
         finally:

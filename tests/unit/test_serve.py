@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 
+import msgspec
 import pytest
 
 from consumers.engine import Sampling, Step
@@ -27,13 +28,19 @@ class Refusing(ScriptedEngine):
         self._error = error
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        request_id: str,
+        priority: int,
+        salt: str = "",
     ) -> AsyncGenerator[Step, None]:
         raise self._error
         yield
 
     async def embed(
-        self, prompt_ids: Sequence[int], *, request_id: str, priority: int
+        self, prompt_ids: Sequence[int], *, request_id: str, priority: int, salt: str = ""
     ) -> list[float]:
         raise self._error
 
@@ -141,3 +148,35 @@ async def test_a_long_resumed_answer_is_told_in_pieces_that_join() -> None:
     assert "".join(delta.text for delta in tokens.deltas) == text_of(line)
     assert sum(len(delta.token_ids) for delta in tokens.deltas) == count
     assert [delta.finish_reason for delta in tokens.deltas if delta.finish_reason] == ["length"]
+
+
+async def test_tenants_share_nothing_that_was_computed_for_one_of_them() -> None:
+    class Listening(ScriptedEngine):
+        salts: list[str]
+
+        async def generate(
+            self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str, priority: int,
+            salt: str = "",
+        ) -> AsyncGenerator[Step, None]:  # fmt: skip
+            self.salts.append(salt)
+            steps = super().generate(
+                prompt_ids, sampling, request_id=request_id, priority=priority, salt=salt
+            )
+            async for step in steps:
+                yield step
+
+        async def embed(
+            self, prompt_ids: Sequence[int], *, request_id: str, priority: int, salt: str = ""
+        ) -> list[float]:
+            self.salts.append(salt)
+            return await super().embed(
+                prompt_ids, request_id=request_id, priority=priority, salt=salt
+            )
+
+    engine = Listening(model="m")
+    engine.salts = []
+    for tenant in ("acme", "globex"):
+        for request in (chat("p", 3), {"url": "/v1/embeddings", "body": {"input": "p"}}):
+            job = job_of(request)
+            await served(msgspec.structs.replace(job, tenant=tenant), engine=engine)
+    assert engine.salts == ["acme", "acme", "globex", "globex"]

@@ -7,11 +7,13 @@ import pytest
 
 from consumers.engine import Logprob, Sampling
 from consumers.engine_settings import VllmSettings, check_model_path, engine_args, environment
+from consumers.hidden import hidden
 from consumers.vllm_params import (
     RECIPE,
     finish_of,
     llm_args,
     logprobs_of,
+    prompt_args,
     sampling_args,
     structured_args,
 )
@@ -178,3 +180,28 @@ def test_the_chosen_token_comes_first_and_the_likeliest_follow_by_rank() -> None
         (Logprob(7, -3.0, 3), Logprob(1, -0.1, 1), Logprob(4, -1.0, 2)),
     )
     assert logprobs_of([7], [position], 0) == ((Logprob(7, -3.0, 3),),)
+
+
+def test_vllm_counts_only_where_somebody_may_ask() -> None:
+    for counts in (False, True):
+        settings = VllmSettings(model_path="m", served_model="m", device="cpu", counts=counts)
+        assert llm_args(settings, {})["disable_log_stats"] is not counts
+
+
+def test_a_prompt_of_a_tenant_is_salted() -> None:
+    assert prompt_args([1, 2], "acme")["cache_salt"] == "acme"
+    assert "cache_salt" not in prompt_args([1, 2], "")
+
+
+def test_the_engine_s_processes_inherit_no_keys() -> None:
+    kept = {"HF_TOKEN": "h", "PATH": "/bin"}
+    keys = {
+        "AWS_SECRET_ACCESS_KEY": "a",
+        "FLEET_NATS": "nats://u:p@h",
+        "NATS_CREDS": "c",
+        "OTEL_EXPORTER_OTLP_HEADERS": "o",
+    }
+    environ = {**kept, **keys}
+    with hidden(environ):
+        assert environ == kept
+    assert environ == {**kept, **keys}
