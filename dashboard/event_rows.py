@@ -4,6 +4,7 @@ from typing import Final, Literal, TypeAlias, assert_never
 
 import msgspec
 
+from dashboard.memo import once
 from dashboard.snapshot import EventFact, FleetSnapshot
 from fleet.events import (
     AnyEvent,
@@ -33,7 +34,7 @@ Grade: TypeAlias = Literal["info", "warning", "bad"]
 ROUTINE: Final = (NodeMetered, UsageRecorded)
 
 
-class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event. at: seconds since the epoch; text: what happened, with its numbers."""
 
     key: str
@@ -45,6 +46,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     grade: Grade = "info"
 
 
+@once
 def event_rows(snapshot: FleetSnapshot) -> list[EventRow]:
     """Make the rows, newest first, without the ones that say only that all goes on."""
     return [_row(fact, snapshot.at) for fact in reversed(snapshot.events)]

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from dashboard.cost_rows import costly
-from dashboard.job_rows import batch_rows, job_rows
+from dashboard.job_rows import batch_rows, troubled
 from dashboard.model import fleet_rows, totals
 from dashboard.queue_rows import queue_rows, queue_totals
 from dashboard.snapshot import WINDOWS_S, FleetSnapshot, Part
@@ -174,7 +174,7 @@ def _age(
 
 
 def _stuck_jobs(snapshot: FleetSnapshot, _: Limits) -> Finding:
-    rows = [row for row in job_rows(snapshot) if row.trouble in {"stuck", "suspect"}]
+    rows = [row for row in troubled(snapshot) if row.trouble in {"stuck", "suspect"}]
     names = [f"{row.job} of {row.tenant} on {row.node or 'no node'}" for row in rows]
     text = f"jobs that do not move: {_listed(names)}" if names else "all jobs that are held move"
     level: Level = "warning" if names else "ok"

@@ -71,7 +71,7 @@ def _sums(picture: Picture, look: Look) -> Iterable[Group]:
            Piece(f" tok/s {picture.window}  ", "dim"))  # fmt: skip
     yield (Piece(units.usd(sums.usd_per_hour), "strong"), Piece("/h  ", "dim"))
     yield (Piece(units.count(work.waiting), "strong"), Piece(" waiting  ", "dim"))
-    yield (Piece(units.count(work.in_flight), "strong"), Piece(" out  ", "dim"))
+    yield (Piece(units.count(work.in_flight), "strong"), Piece(" in flight  ", "dim"))
     if sums.lost:
         yield (Piece(f"{look.glyph('lost')} {sums.lost} lost  ", "bad"),)
 
@@ -123,7 +123,7 @@ def trends(moments: Sequence[Moment], window: str, width: int, look: Look) -> Li
         ("tok/s", [moment.tokens_per_s for moment in moments]),
         ("$/h", [moment.usd_per_hour for moment in moments]),
         ("waiting", [moment.waiting for moment in moments]),
-        ("out", [moment.in_flight for moment in moments]),
+        ("in flight", [moment.in_flight for moment in moments]),
         ("nodes", [moment.nodes for moment in moments]),
     )
     groups: list[Group] = [(Piece(f" {window} ", "dim"),)]

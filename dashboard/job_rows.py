@@ -1,6 +1,7 @@
 """Jobs and batches to rows, and which of them are in trouble. Pure."""
 
-from typing import Final, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias, overload
 
 import msgspec
 
@@ -67,12 +68,37 @@ class BatchRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at_risk: str = ""
 
 
+class JobRows(Sequence[JobRow]):
+    """Rows that are made when they are asked for: of ten thousand jobs a screen shows thirty."""
+
+    def __init__(self, jobs: Sequence[JobFact], now: float) -> None:
+        self._jobs = jobs
+        self._now = now
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, at: int) -> JobRow: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "JobRows": ...
+
+    def __getitem__(self, at: int | slice) -> "JobRow | JobRows":
+        if isinstance(at, slice):
+            return JobRows(self._jobs[at], self._now)
+        return _job(self._jobs[at], self._now)
+
+
 @once
-def job_rows(snapshot: FleetSnapshot) -> list[JobRow]:
+def job_rows(snapshot: FleetSnapshot) -> JobRows:
     """Make the rows: those in trouble first, then those that are held, then the oldest."""
-    rows = [_job(job, snapshot.at) for job in snapshot.jobs]
-    rows.sort(key=lambda row: (not row.trouble, row.state == "waiting", -row.age_s))
-    return rows
+    now = snapshot.at
+    keys = [
+        (not _trouble(job, now), job.state == "waiting", job.queued_at) for job in snapshot.jobs
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return JobRows([snapshot.jobs[at] for at in order], now)
 
 
 def troubled(snapshot: FleetSnapshot) -> list[JobRow]:

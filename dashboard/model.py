@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from dashboard.memo import once
 from dashboard.snapshot import FleetSnapshot, NodeFact
 from fleet.node import Node, NodeState
 
@@ -18,7 +19,7 @@ STALE_S: Final = 10.0
 HOUR_S: Final = 3600.0
 
 
-class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
+class NodeRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One node. beat_age_s: since its last heartbeat; up_s: since its start; rates a second.
 
     tokens_per_s: over the window, or its whole life where none is named; None while it has none.
@@ -66,6 +67,7 @@ class FleetTotals(msgspec.Struct, frozen=True, kw_only=True):
     lost: int = 0
 
 
+@once
 def fleet_rows(snapshot: FleetSnapshot, window_s: float) -> list[NodeRow]:
     """Make a row of each node; on-demand first, then by zone and name."""
     order = sorted(snapshot.nodes, key=lambda fact: _place(fact.node))

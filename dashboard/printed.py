@@ -70,7 +70,7 @@ def whole(snapshot: FleetSnapshot, window_s: float) -> Whole:
         nodes=nodes,
         queues=queue_rows(snapshot, window_s),
         jobs_in_all=snapshot.jobs_in_all,
-        jobs=job_rows(snapshot),
+        jobs=list(job_rows(snapshot)),
         batches=batch_rows(snapshot, window_s),
         pools=snapshot.pools,
         costs=cost_view(snapshot, window_s),

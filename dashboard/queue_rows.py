@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from dashboard.memo import once
 from dashboard.snapshot import FleetSnapshot, QueueFact, TenantQueue
 from fleet.job import Tier
 
@@ -13,7 +14,7 @@ ALL: Final = "*"
 _ORDER: Final = {tier: place for place, tier in enumerate(Tier)}
 
 
-class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
+class QueueRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One queue, or one tenant's part of it. tenant: `*` for all of them together.
 
     jobs: all without an end. redelivered, stuck: only of a whole queue, the broker counts no finer.
@@ -47,6 +48,7 @@ class QueueTotals(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float | None
 
 
+@once
 def queue_rows(snapshot: FleetSnapshot, window_s: float) -> list[QueueRow]:
     """Make the rows, urgent tiers first. A queue of one tenant has one row, with its name."""
     rows: list[QueueRow] = []

@@ -86,11 +86,11 @@ def place(columns: Sequence[Column[Row]], width: int) -> list[Placed[Row]]:
     ]
 
 
-def arranged(table: Table[Row], rows: Sequence[Row], order: Order) -> list[Row]:
+def arranged(table: Table[Row], rows: Sequence[Row], order: Order) -> Sequence[Row]:
     """Sort rows; those whose value is unknown come last, whichever way."""
     column = next((c for c in table.columns if c.title == order.title), None)
     if column is None:
-        return list(reversed(rows)) if order.reverse else list(rows)
+        return rows[::-1] if order.reverse else rows
     known: list[tuple[SortKey, Row]] = []
     unknown: list[Row] = []
     for row in rows:

@@ -16,9 +16,9 @@ DARK: Final = Theme(
     warning="#e69f00",
     error="#ff7f3f",
     foreground="#e6e6e6",
-    background="#101418",
-    surface="#161b21",
-    panel="#222a33",
+    background="#111315",
+    surface="#1a1d1f",
+    panel="#2c3033",
     variables={"block-cursor-text-style": "bold"},
 )
 LIGHT: Final = Theme(
@@ -33,6 +33,6 @@ LIGHT: Final = Theme(
     foreground="#1a1a1a",
     background="#fafafa",
     surface="#f0f0f0",
-    panel="#dfe3e8",
+    panel="#dcdfe2",
 )
 THEMES: Final = (DARK, LIGHT)

@@ -41,7 +41,8 @@ class LiveSource:
     """Watches a fleet. Implements `dashboard.source.Source`.
 
     book: what machines cost that do not say it themselves. why: says why a job waits. pace_s: how
-    often queues and jobs are read at most. budgets: what each part brought over the line.
+    often queues and jobs are read at most. wait_s: for the first connection. budgets: what each
+    part brought over the line.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LiveSource:
         why: Why,
         interval_s: float = 1.0,
         pace_s: float = PACE_S,
+        wait_s: float = 10.0,
     ) -> None:
         self.name = target.address
         self.interval_s = interval_s
@@ -59,6 +61,7 @@ class LiveSource:
         self._target = target
         self._why = why
         self._pace_s = pace_s
+        self._wait_s = wait_s
         self._connection: Connection | None = None
         self._now: Callable[[], float] = time.time
         self._read_at: dict[Part, float] = {}
@@ -80,7 +83,7 @@ class LiveSource:
 
         Raises BrokerUnreachable and BrokerRefused where it cannot begin.
         """
-        async with connect(self._target, name="fleet-top") as connection:
+        async with connect(self._target, name="fleet-top", wait_s=self._wait_s) as connection:
             clock = ServerClock(connection, bucket_stream(NODES))
             await clock.look()
             self._now, self._connection = clock.told, connection
