@@ -34,7 +34,7 @@ async def provision(
     slug, BrokerRefused when a creation is refused.
     """
     wanted = _durables(models, ack_wait_s)
-    there = {name async for name in _names(connection, "STREAM.NAMES", "streams")}
+    there = await stream_names(connection)
     made: list[str] = []
     for stream in STREAMS:
         if stream.name not in there:
@@ -44,9 +44,9 @@ async def provision(
     for tier in Tier:
         stream_name = job_stream(tier)
         names = _names(connection, f"CONSUMER.NAMES.{stream_name}", "consumers")
-        there = {name async for name in names}
+        known = {name async for name in names}
         for spec in wanted:
-            if spec.stream == stream_name and spec.name not in there:
+            if spec.stream == stream_name and spec.name not in known:
                 await _create_durable(connection, spec)
                 made.append(spec.name)
     return made
@@ -70,6 +70,11 @@ async def drift(
         info = await _info(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
         found += _differences(spec.name, spec.config(), info)
     return found
+
+
+async def stream_names(connection: Connection) -> frozenset[str]:
+    """Name the streams that are there, ours and others."""
+    return frozenset([name async for name in _names(connection, "STREAM.NAMES", "streams")])
 
 
 async def served_models(connection: Connection) -> tuple[str, ...]:
