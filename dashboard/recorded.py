@@ -103,7 +103,7 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self._writer = Writer()
-        self._flushed_at = time.monotonic()
+        self._flushed_at = float("-inf")
         try:
             self._file = _opened(path, "xb")
         except FileExistsError as error:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FORMATS: Final = ("text", "json", "nagios", "prometheus")
 # How often it looks until all is counted.
 PACE_S: Final = 0.3
+# Monitoring gives up on who says nothing for ten seconds.
+CONNECT_S: Final = 4.0
 EXIT_CODES: Final = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 _DEFAULTS: Final = {
     "realtime_warning_s": 30.0, "realtime_critical_s": 120.0, "oldest_warning_s": 3600.0,
@@ -68,7 +70,7 @@ async def _look(url: str | None, prices: Path | None, limits: "Limits") -> "list
     from fleet.cli.top_source import live
 
     try:
-        snapshot = await whole(live(url, prices=prices, pace_s=PACE_S), CHECKED)
+        snapshot = await whole(live(url, prices=prices, pace_s=PACE_S, wait_s=CONNECT_S), CHECKED)
     except (BrokerRefused, BrokerUnreachable) as error:
         return [Finding(name="data", level="unknown", text=str(error))]
     return findings(snapshot, limits)

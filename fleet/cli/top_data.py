@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dashboard.source import Source
 
 # What is shown once waits for all parts for at most so long.
-WHOLE_S: Final = 8.0
+WHOLE_S: Final = 5.0
 LOOK_S: Final = 0.2
 # What a check rests on: the rest is for people, or takes longer.
 CHECKED: "Final[tuple[Part, ...]]" = ("nodes", "queues", "jobs", "batches", "pools", "events")

@@ -1,0 +1,300 @@
+"""A living fleet as the screen sees it, at a real broker."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dashboard.findings import findings
+from dashboard.job_rows import job_rows
+from dashboard.live.source import LiveSource
+from dashboard.snapshot import FleetSnapshot, JobFact, NodeFact
+from fleet.broker.claims import Claims
+from fleet.broker.connection import Connection
+from fleet.broker.context import find_target
+from fleet.broker.durables import pause
+from fleet.broker.eventlog import EventLog
+from fleet.broker.nodes import Nodes
+from fleet.broker.provision import provision
+from fleet.broker.queue import Puller
+from fleet.claim import Claim, Past
+from fleet.cli.cost_prices import load_book
+from fleet.errors import BrokerUnreachable, JobRejected, NotFound
+from fleet.events import JobRetried, NodeGone, NodeMetered, NodeStarted, UsageRecorded
+from fleet.job import Tier
+from fleet.node import Node
+from fleet.subjects import durable, job_stream
+from tests.asking import Asker, chat, chunk
+from tests.integration.brokers import connected
+from tests.integration.queues import take
+from tests.server import nats_server
+
+BOUND_S = 20.0
+QUICK_S = 0.1
+
+
+async def why(_: Connection, tenant: str, job: str) -> Sequence[str]:
+    return (f"asked about {job} of {tenant}",)
+
+
+def live(url: str) -> LiveSource:
+    source = LiveSource(
+        find_target(url, {}), book=load_book(None), why=why, pace_s=QUICK_S, wait_s=1.0
+    )
+    source.interval_s = QUICK_S
+    return source
+
+
+async def seen(
+    snapshots: AsyncGenerator[FleetSnapshot], what: Callable[[FleetSnapshot], bool]
+) -> FleetSnapshot:
+    """Wait until the screen would show it."""
+    async with asyncio.timeout(BOUND_S):
+        async for snapshot in snapshots:
+            if what(snapshot):
+                return snapshot
+    raise AssertionError("the source ended")
+
+
+def node(name: str, model: str, **more: object) -> Node:
+    made = Node(
+        node=name, pid=1, host="h", capacity_type="spot", zone="a", model=model, engine="e",
+        state="ready", started_at=time.time() - 60, at=time.time(), slots=4,
+        price_usd_per_hour=0.5,
+    )  # fmt: skip
+    return msgspec.structs.replace(made, **more)
+
+
+@pytest.fixture
+async def connection(provisioned: Connection, unique: str) -> Connection:
+    await provision(provisioned, [unique])
+    return provisioned
+
+
+@pytest.fixture
+async def snapshots(
+    connection: Connection, nats_url: str
+) -> AsyncGenerator[AsyncGenerator[FleetSnapshot]]:
+    async with aclosing(live(nats_url).snapshots()) as watching:
+        yield watching
+
+
+async def test_a_heart_that_beats_is_seen_and_one_that_stops_is_lost(
+    connection: Connection, snapshots: AsyncGenerator[FleetSnapshot], unique: str
+) -> None:
+    nodes = Nodes(connection)
+    await nodes.beat(node(unique, unique, tokens_generated=100), ttl_s=30)
+    await seen(snapshots, lambda s: _has(s, unique))
+    await asyncio.sleep(1.1)  # two beats make a rate, and a sample is a second apart
+    await nodes.beat(node(unique, unique, tokens_generated=400), ttl_s=1)
+    shown = await seen(snapshots, lambda s: bool(_fact(s, unique).tokens_per_s.minute))
+    assert 100 < (_fact(shown, unique).tokens_per_s.minute or 0) < 400
+    shown = await seen(snapshots, lambda s: _fact(s, unique).lost_at is not None)
+    assert _fact(shown, unique).how == "vanished"
+    lost = next(one for one in findings(shown) if one.name == "nodes_lost")
+    assert unique in lost.text
+    async with EventLog(connection) as log:
+        log.emit(NodeGone(at=time.time(), node=unique, cause="reclaimed"))
+    await seen(snapshots, lambda s: _fact(s, unique).how == "reclaimed")
+    await nodes.beat(node(unique, unique), ttl_s=30)
+    await seen(snapshots, lambda s: _fact(s, unique).lost_at is None)
+    await nodes.forget(unique)
+    await seen(snapshots, lambda s: not _has(s, unique))
+
+
+async def test_queues_are_counted_by_tenant_and_dead_letters_with_them(
+    connection: Connection, snapshots: AsyncGenerator[FleetSnapshot], unique: str
+) -> None:
+    for tenant, jobs in ((unique, 3), (f"{unique}b", 2)):
+        for _ in range(jobs):
+            await Asker(connection, tenant, model=unique).publish("batch", chat("x"))
+    async with _puller(connection, unique) as puller:
+        await take(puller)
+    shown = await seen(snapshots, lambda s: _waiting(s, unique) == (2, 2))
+    queue = next(one for one in shown.queues if (one.model, one.tier) == (unique, "batch"))
+    assert [(one.tenant, one.stored) for one in queue.tenants] == [(unique, 3), (f"{unique}b", 2)]
+    assert (queue.waiting, queue.in_flight) == (4, 1)
+    assert all(one.oldest_at is not None for one in queue.tenants)
+    await pause(connection, Tier.BATCH, unique, for_s=60)
+    await seen(snapshots, lambda s: any(q.model == unique and q.paused_s > 0 for q in s.queues))
+    await seen(snapshots, lambda s: any(q.model == unique and q.stuck == 0 for q in s.queues))
+    await pause(connection, Tier.BATCH, unique, for_s=0)
+
+
+async def test_a_job_without_a_durable_is_seen_to_wait_for_nobody(
+    connection: Connection, snapshots: AsyncGenerator[FleetSnapshot], unique: str
+) -> None:
+    await Asker(connection, unique, model=f"{unique}x").publish("background", chat("x"))
+    shown = await seen(snapshots, lambda s: any(q.model == f"{unique}x" for q in s.queues))
+    missing = next(one for one in findings(shown) if one.name == "queues_missing")
+    assert (missing.level, f"{unique}x" in missing.text) == ("critical", True)
+
+
+async def test_a_job_is_followed_from_waiting_to_held_to_between(
+    connection: Connection, snapshots: AsyncGenerator[FleetSnapshot], unique: str
+) -> None:
+    await Nodes(connection).beat(node(unique, unique), ttl_s=60)
+    asker = Asker(connection, unique, model=unique)
+    receipt = await asker.publish("batch", chunk([chat("x")] * 4), headers={"Fleet-Job-Id": unique})
+    shown = await seen(snapshots, lambda s: any(one.job == unique for one in s.jobs))
+    assert (_job(shown, unique).state, _job(shown, unique).items) == ("waiting", 4)
+    async with _puller(connection, unique) as puller:
+        await take(puller)
+    await seen(snapshots, lambda s: _job(s, unique).state == "held")
+    claims = Claims(connection)
+    claim = Claim(owner=unique, writer="w", sha256="0" * 64, items_done=1, interruptions=2)
+    revision = await claims.save(unique, unique, claim, revision=0)
+    shown = await seen(snapshots, lambda s: _job(s, unique).checkpoint_at is not None)
+    row = next(one for one in job_rows(shown) if one.job == unique)
+    assert (row.state, row.node, row.progress, row.interruptions) == ("held", unique, 0.25, 2)
+    given_back = msgspec.structs.replace(claim, owner=None)
+    await claims.save(unique, unique, given_back, revision=revision)
+    await seen(snapshots, lambda s: _job(s, unique).state == "between")
+    assert receipt.stream == job_stream(Tier.BATCH)
+
+
+async def test_events_are_shown_without_routine_and_summed_up_with_it(
+    connection: Connection, snapshots: AsyncGenerator[FleetSnapshot], unique: str
+) -> None:
+    began = time.time() - 600
+    about: dict[str, Any] = {
+        "node": unique, "capacity_type": "spot", "zone": "a", "model": unique, "since": began,
+        "price_usd_per_hour": 36.0,
+    }  # fmt: skip
+    async with EventLog(connection) as log:
+        log.emit(NodeStarted(at=began, engine="e", pid=1, **about))
+        for second in (0.0, 60.0):
+            log.emit(
+                NodeMetered(
+                    at=began + 500 + second, state="ready", items=1, busy_s=400 + second,
+                    stall_s=0.0, tokens_generated=1_000, **about,
+                )
+            )  # fmt: skip
+        log.emit(
+            UsageRecorded(
+                at=time.time(), node=unique, tenant=unique, model=unique, tier=Tier.BATCH,
+                batch="b", jobs=3, items=30, failed_items=1, prompt_tokens=5,
+                completion_tokens=1_000, engine_s=300.0,
+            )
+        )  # fmt: skip
+        log.emit(
+            JobRetried(
+                at=time.time(), node=unique, tenant=unique, job="j", attempts=1, code="c",
+                reason="r", delay_s=1.0,
+            )
+        )  # fmt: skip
+    shown = await seen(snapshots, lambda s: any(e.event.node == unique for e in s.events))
+    kinds = {type(one.event) for one in shown.events if one.event.node == unique}
+    assert kinds <= {NodeStarted, JobRetried}
+    shown = await seen(snapshots, lambda s: _cost(s, unique) is not None)
+    assert (_cost(shown, unique) or 0) > 0
+
+
+async def test_a_job_has_a_story_and_what_never_was_has_none(
+    connection: Connection, nats_url: str, unique: str
+) -> None:
+    asker = Asker(connection, unique, model=unique)
+    await asker.publish("batch", chat("x"), headers={"Fleet-Job-Id": unique})
+    past = (Past(time.time(), "n1", "silent"), Past(time.time(), "n2", "released"))
+    claim = Claim(owner=None, writer="w", sha256="0" * 64, history=past)
+    await Claims(connection).save(unique, unique, claim, revision=0)
+    source = live(nats_url)
+    with pytest.raises(BrokerUnreachable):
+        await source.story(unique, unique, None)
+    async with aclosing(source.snapshots()) as snapshots:
+        await anext(snapshots)
+        told = await source.story(unique, unique, None)
+        assert told.why == (f"asked about {unique} of {unique}",)
+        assert [(step.what, step.node) for step in told.steps] == [
+            ("silent", "n1"), ("released", "n2"),
+        ]  # fmt: skip
+        with pytest.raises(JobRejected):
+            await source.story("not a tenant", unique, None)
+
+
+async def test_watching_goes_on_when_the_broker_is_back(tmp_path: Path, unique: str) -> None:
+    with nats_server(tmp_path / "nats") as server:
+        async with connected(server.url) as connection:
+            await provision(connection, [unique])
+            await Nodes(connection).beat(node("one", unique), ttl_s=60)
+        source = live(server.url)
+        async with aclosing(source.snapshots()) as snapshots:
+            await seen(snapshots, lambda s: _has(s, "one"))
+            server.process.kill()
+            server.process.wait()
+            shown = await seen(snapshots, lambda s: not s.connected)
+            assert _has(shown, "one"), "what was known is still shown"
+            with nats_server(tmp_path / "nats", port=server.port):
+                async with connected(server.url) as connection:
+                    await Nodes(connection).beat(node("two", unique), ttl_s=60)
+                shown = await seen(snapshots, lambda s: _has(s, "two"))
+                assert shown.connected
+
+
+async def test_a_broker_without_a_fleet_says_what_to_do(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats") as server:
+        async with aclosing(live(server.url).snapshots()) as snapshots:
+            shown = await seen(snapshots, lambda s: "queues" in s.troubles)
+            assert "fleet init" in shown.troubles["queues"]
+            assert "queues" not in shown.read_at
+            assert next(f for f in findings(shown) if f.name == "data").level == "unknown"
+
+
+async def test_a_broker_that_is_not_there_is_said_at_once() -> None:
+    with pytest.raises(BrokerUnreachable):
+        async with aclosing(live("nats://127.0.0.1:1").snapshots()) as snapshots:
+            await anext(snapshots)
+
+
+async def test_a_story_of_nothing_is_not_found(connection: Connection, nats_url: str) -> None:
+    async def nowhere(_: Connection, tenant: str, job: str) -> Sequence[str]:
+        raise NotFound(f"{job} of {tenant} is in no queue")
+
+    source = LiveSource(find_target(nats_url, {}), book=load_book(None), why=nowhere)
+    async with aclosing(source.snapshots()) as snapshots:
+        await anext(snapshots)
+        with pytest.raises(NotFound, match="no trace"):
+            await source.story("nobody", "nothing", None)
+
+
+def _has(snapshot: FleetSnapshot, name: str) -> bool:
+    return any(one.node.node == name for one in snapshot.nodes)
+
+
+def _fact(snapshot: FleetSnapshot, name: str) -> NodeFact:
+    return next(one for one in snapshot.nodes if one.node.node == name)
+
+
+def _job(snapshot: FleetSnapshot, name: str) -> JobFact:
+    return next(one for one in snapshot.jobs if one.job == name)
+
+
+def _waiting(snapshot: FleetSnapshot, model: str) -> tuple[int | None, ...]:
+    return tuple(
+        one.waiting
+        for queue in snapshot.queues
+        if (queue.model, queue.tier) == (model, "batch")
+        for one in queue.tenants
+    )
+
+
+def _cost(snapshot: FleetSnapshot, tenant: str) -> float | None:
+    rows = snapshot.costs.tenants if snapshot.costs else ()
+    return next((row.usd for row in rows if row.name == tenant), None)
+
+
+def _puller(connection: Connection, model: str) -> Puller:
+    return Puller(
+        connection,
+        stream=job_stream(Tier.BATCH),
+        durable=durable(Tier.BATCH, model),
+        group=None,
+        priority=0,
+        expires_s=2.0,
+        heartbeat_s=0.5,
+    )
