@@ -72,7 +72,7 @@ class Inputs:
                 f"{source.first + source.count - 1} (from 0) were asked for: correct the job",
                 code="input_too_short",
             )
-        items = decode_items(lines.cut(source.first, source.count))
+        items = decode_items(lines.cut(source.first, source.count), tier=job.tier)
         return msgspec.structs.replace(job, items=items)
 
     def _door(self, place: Place, job: Job) -> "_Door":

@@ -81,7 +81,7 @@ class Producer:
         payload = _encoded(request)
         if self._store is not None and is_large(payload):
             part = part_of(payload)
-            _check(decode_items(part.data.splitlines()))
+            _check(decode_items(part.data.splitlines(), tier=Tier(tier)))
             (payload,) = await check_in(self._store, self._tenant, [part])
         ticket, message = self._prepare(
             payload, model=model, tier=Tier(tier), job_id=job_id, batch=batch, deadline=deadline,

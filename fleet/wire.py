@@ -24,10 +24,10 @@ from fleet.body import (
     CompletionBody,
     EmbeddingBody,
 )
+from fleet.caps import check_body, check_items
 from fleet.errors import JobRejected
 from fleet.job import (
     MAX_CUSTOM_ID,
-    MAX_ITEMS,
     MAX_JOB_BYTES,
     BadItem,
     Item,
@@ -157,17 +157,14 @@ def decode_job(envelope: Envelope, payload: bytes, *, headers_bytes: int = 0) ->
             "the job has both `requests` and an `input`: send one of them", code="invalid_request"
         )
     if form.requests is not None:
-        if not 1 <= len(form.requests) <= MAX_ITEMS:
-            raise JobRejected(
-                f"`requests` holds {len(form.requests)} requests; a job holds 1 to {MAX_ITEMS}",
-                code="invalid_request",
-            )
-        items = decode_items(form.requests)
+        check_items(len(form.requests), envelope.tier)
+        items = decode_items(form.requests, tier=envelope.tier)
     elif form.url is None and form.input is not None:
         source = source_of(form.input, tenant=envelope.tenant)
+        check_items(source.count, envelope.tier)
         items = unread(source)
     else:
-        items = decode_items([msgspec.Raw(payload)])
+        items = decode_items([msgspec.Raw(payload)], tier=envelope.tier)
     return Job(
         id=envelope.id,
         tenant=envelope.tenant,
@@ -182,11 +179,13 @@ def decode_job(envelope: Envelope, payload: bytes, *, headers_bytes: int = 0) ->
     )
 
 
-def decode_item(raw: bytes | msgspec.Raw, *, index: int) -> Item | BadItem:
+def decode_item(raw: bytes | msgspec.Raw, *, index: int, tier: Tier = Tier.BATCH) -> Item | BadItem:
     """Decode one request, an OpenAI Batch line. Never raises for what the bytes hold."""
     try:
         line = _decode(raw, _Line)
-        return Item(index=index, custom_id=_custom_id(line.custom_id), body=_body(line))
+        body = _body(line)
+        check_body(body, tier)
+        return Item(index=index, custom_id=_custom_id(line.custom_id), body=body)
     except JobRejected as error:
         return BadItem(
             index=index,
@@ -205,12 +204,14 @@ def decode_lines(payload: bytes) -> tuple[ResultLine, ...]:
     return tuple(_decode(line, ResultLine) for line in payload.splitlines() if line)
 
 
-def decode_items(raws: Sequence[bytes | msgspec.Raw]) -> tuple[Item | BadItem, ...]:
+def decode_items(
+    raws: Sequence[bytes | msgspec.Raw], *, tier: Tier = Tier.BATCH
+) -> tuple[Item | BadItem, ...]:
     """Decode the requests of one job, in their order. Never raises for what the bytes hold."""
     seen: set[str] = set()
     items: list[Item | BadItem] = []
     for index, raw in enumerate(raws):
-        item = decode_item(raw, index=index)
+        item = decode_item(raw, index=index, tier=tier)
         if item.custom_id is not None and item.custom_id in seen and isinstance(item, Item):
             message = f"custom_id {shown(item.custom_id)} stands twice in this job: make it unique"
             item = BadItem(
