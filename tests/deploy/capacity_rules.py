@@ -110,9 +110,15 @@ def asks_who_knows(manifests: list[Manifest]) -> Complaints:
                     yield f"{where}: {told['consumer']} is no durable of {model}"
             else:
                 url = urlsplit(told["url"])
-                service = named(manifests, "Service", (url.hostname or "").partition(".")[0])
-                if url.port not in {port["port"] for port in service["spec"]["ports"]}:
-                    yield f"{where}: {url.netloc} has no such port"
+                name = (url.hostname or "").partition(".")[0]
+                ports = {
+                    port["port"]
+                    for service in of_kind(manifests, "Service")
+                    if _name(service) == name
+                    for port in service["spec"]["ports"]
+                }
+                if url.port not in ports:
+                    yield f"{where}: {url.netloc} is no Service with such a port"
                 if url.path != f"{PATH}{model}" or told["valueLocation"] not in fields:
                     yield f"{where}: the manager has no {told['valueLocation']} at {url.path}"
                 if told["targetValue"] != "1":

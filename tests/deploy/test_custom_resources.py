@@ -87,7 +87,7 @@ def test_every_custom_resource_is_one_that_its_api_server_takes(
     assert [error for one in checked for error in one.errors] == []
     assert [rule for one in checked for rule in one.skipped] == []
     if name == "aws":
-        assert len(checked) == 7
+        assert len(checked) == 8
         assert sum(one.evaluated for one in checked) > 80
 
 

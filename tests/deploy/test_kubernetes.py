@@ -12,7 +12,7 @@ from fleet.job import Tier
 from fleet.prices import read_book
 from fleet.settings import Settings
 from fleet.subjects import durable
-from tests.deploy import capacity_rules, pod_rules
+from tests.deploy import capacity_rules, pod_rules, prometheus_rule
 from tests.deploy.cluster import (
     KUBERNETES,
     OVERLAYS,
@@ -84,6 +84,10 @@ def test_our_programs_understand_their_arguments_and_settings(name: str, tmp_pat
     assert seen == 6
 
 
+def test_prometheus_in_the_cluster_has_the_alerts_of_now() -> None:
+    assert prometheus_rule.RESOURCE.read_text() == prometheus_rule.made(), prometheus_rule.__doc__
+
+
 def test_another_model_is_another_pool_that_shares_nothing_with_the_first(tmp_path: Path) -> None:
     # Kustomize takes resources by relative paths.
     (tmp_path / "kubernetes").symlink_to(KUBERNETES)
@@ -95,10 +99,24 @@ resources: [../kubernetes/base/pool]
 components: [../kubernetes/components/keda]
 nameSuffix: -qwen
 configMapGenerator:
-  - {name: pool, namespace: overbook, behavior: merge, literals: [MODEL=qwen]}
+  - name: pool
+    namespace: overbook
+    behavior: merge
+    literals:
+      - MODEL=qwen
+      - TARGETS=http://manager-qwen.overbook.svc.cluster.local:8089/targets/qwen
+labels:
+  - pairs: {overbook.dev/pool: qwen}
+    includeSelectors: true
 """
     )
     manifests = parse(kustomize(folder))
+    both = [*manifests, *parse(overlay("aws"))]
+    assert list(pod_rules.disrupted_with_care(both)) == [], (
+        "a pod of one is in a budget of the other"
+    )
+    assert list(capacity_rules.asks_who_knows(manifests)) == []
+    assert list(capacity_rules.scaled_by_one_hand(manifests)) == []
     names = {(one["kind"], one["metadata"]["name"]) for one in manifests}
     first = {(one["kind"], one["metadata"]["name"]) for one in parse(overlay("aws"))}
     assert ("ScaledObject", "realtime-qwen") in names

@@ -85,7 +85,7 @@ CAPACITY: list[Plant] = [
      "the headless service"),
     (capacity_rules.asks_who_knows, "consumer: realtime_", "consumer: realtime-", "no durable"),
     (capacity_rules.asks_who_knows, "stream: JOBS_REALTIME", "stream: JOBS", "no stream JOBS"),
-    (capacity_rules.asks_who_knows, "8089/targets", "8098/targets", "has no such port"),
+    (capacity_rules.asks_who_knows, "url: http://manager", "url: http://manger", "no Service"),
     (capacity_rules.asks_who_knows, "valueLocation: fallback", "valueLocation: on_demand",
      "the manager has no on_demand"),
     (capacity_rules.asks_who_knows, 'targetValue: "1"', 'targetValue: "2"', "number of pods"),
