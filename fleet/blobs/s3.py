@@ -1,4 +1,4 @@
-"""Blobs in S3 or what speaks like it. The door to boto3, which runs in threads."""
+"""Blobs in S3 or what speaks like it, by boto3 in threads."""
 
 import asyncio
 import functools
@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from fleet.blob import Place, Stat
+from fleet.boto import BotoClient
 from fleet.errors import (
     BlobChanged,
     BlobCorrupt,
@@ -18,13 +19,11 @@ from fleet.errors import (
     BlobTooLarge,
     StoreRefused,
     StoreUnavailable,
-    UsageError,
 )
 from fleet.settings import Settings
 
 TRIES: Final = 4
 BACKOFF_S: Final = 0.2
-CONNECT_S: Final = 5.0
 # Between two pieces of an answer; and for a whole answer, however it trickles.
 SILENCE_S: Final = 20.0
 READ_S: Final = 120.0
@@ -70,10 +69,20 @@ class S3:
         self, config: S3Config, *, silence_s: float = SILENCE_S, backoff_s: float = BACKOFF_S
     ) -> None:
         self._config = config
-        self._silence_s = silence_s
         self._backoff_s = backoff_s
-        self._made: Any = None
-        self._making = asyncio.Lock()
+        self._client = BotoClient(
+            "s3",
+            region=config.region,
+            endpoint=config.endpoint,
+            read_s=silence_s,
+            check="FLEET_S3_*",
+            more={
+                "s3": {"addressing_style": "path" if config.endpoint else "auto"},
+                # We check sha256 ourselves, and not every S3 knows the newer checksums.
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            },
+        )
 
     async def put(self, key: str, data: bytes, *, etag: str | None = None) -> str:
         """Store an object, only where there is none, or only over `etag`. Raises BlobChanged."""
@@ -170,47 +179,13 @@ class S3:
         for attempt in range(TRIES):
             try:
                 return await asyncio.to_thread(
-                    self._translate, key, functools.partial(action, await self._client())
+                    self._translate, key, functools.partial(action, await self._client.get())
                 )
             except StoreUnavailable:
                 if attempt == TRIES - 1:
                     raise
             await asyncio.sleep(self._backoff_s * 2**attempt * random.uniform(0.5, 1.5))
         raise AssertionError("unreachable: the last try returns or raises")
-
-    async def _client(self) -> Any:
-        async with self._making:
-            if self._made is None:
-                self._made = await asyncio.to_thread(self._connect)
-            return self._made
-
-    def _connect(self) -> Any:
-        """Make the client; loading boto3 takes a quarter of a second."""
-        try:
-            import boto3
-            from botocore.client import Config
-            from botocore.exceptions import BotoCoreError
-        except ImportError as error:
-            raise UsageError("S3 needs boto3: pip install 'overbook[aws]'") from error
-        config = Config(
-            # Ours are bounded, and know a write of ours again.
-            retries={"mode": "standard", "total_max_attempts": 1},
-            connect_timeout=CONNECT_S,
-            read_timeout=self._silence_s,
-            s3={"addressing_style": "path" if self._config.endpoint else "auto"},
-            # We check sha256 ourselves, and not every S3 knows the newer checksums.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
-        try:
-            return boto3.session.Session().client(
-                "s3",
-                endpoint_url=self._config.endpoint,
-                region_name=self._config.region,
-                config=config,
-            )
-        except (BotoCoreError, ValueError) as error:
-            raise UsageError(f"S3 cannot be used ({error}): check FLEET_S3_*") from error
 
     def _translate(self, key: str, action: Callable[[], T]) -> T:
         """Run a request, and turn botocore's errors into ours."""

@@ -1,4 +1,4 @@
-"""The door to boto3 for machines: calls in threads, tried again where that is safe, and bounded."""
+"""Calls of EC2 by boto3, in threads: tried again where that is safe, and bounded."""
 
 import asyncio
 import random
@@ -8,12 +8,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from fleet.errors import UsageError
+from fleet.boto import BotoClient
 from fleet.pool.provider import Fault, FaultKind
 
 TRIES: Final = 3
 BACKOFF_S: Final = 1.0
-CONNECT_S: Final = 5.0
 READ_S: Final = 30.0
 
 # EC2's own names. Codes go before the status: it says "no capacity" with status 500.
@@ -81,9 +80,14 @@ class Ec2Api:
     ) -> None:
         self._place = place
         self._backoff_s = backoff_s
-        self._read_s = read_s
-        self._made = client
-        self._making = asyncio.Lock()
+        self._client = BotoClient(
+            "ec2",
+            region=place.region,
+            endpoint=place.endpoint,
+            read_s=read_s,
+            check="region and endpoint",
+            made=client,
+        )
 
     async def call(
         self,
@@ -99,7 +103,7 @@ class Ec2Api:
         twice. A thread that was given up on ends by its own time-outs. Raises UsageError where
         boto3 is missing or cannot be set up.
         """
-        client = await self._client()
+        client = await self._client.get()
         for attempt in range(TRIES):
             answer = await asyncio.to_thread(self._once, lambda: action(client), form, zone)
             if not isinstance(answer, Fault) or answer.kind not in again or attempt == TRIES - 1:
@@ -130,36 +134,6 @@ class Ec2Api:
         except (exceptions.BotoCoreError, ResponseParserError, OSError) as error:
             where = self._place.endpoint or f"EC2 in {self._place.region}"
             return fault("Unavailable", f"no answer from {where}: {error}", zone=zone)
-
-    async def _client(self) -> Any:
-        async with self._making:
-            if self._made is None:
-                self._made = await asyncio.to_thread(self._connect)
-            return self._made
-
-    def _connect(self) -> Any:
-        """Make the client; loading boto3 takes a quarter of a second."""
-        try:
-            import boto3
-            from botocore.client import Config
-            from botocore.exceptions import BotoCoreError
-        except ImportError as error:
-            raise UsageError("EC2 needs boto3: pip install 'overbook[aws]'") from error
-        config = Config(
-            # Ours are bounded, and ask with the same token again.
-            retries={"mode": "standard", "total_max_attempts": 1},
-            connect_timeout=CONNECT_S,
-            read_timeout=self._read_s,
-        )
-        try:
-            return boto3.session.Session().client(
-                "ec2",
-                region_name=self._place.region,
-                endpoint_url=self._place.endpoint,
-                config=config,
-            )
-        except (BotoCoreError, ValueError) as error:
-            raise UsageError(f"EC2 cannot be used ({error}): check region and endpoint") from error
 
 
 def fault(
