@@ -32,27 +32,26 @@ _MOST_ENDS: Final = 50
 
 
 class MoneyLook:
-    """Makes the ledger. fact: as it was made last."""
+    """Makes the ledger. fact: as it was made last. pause_s: until it is due again."""
 
     def __init__(self, heard: Heard, nodes: NodeLook, book: PriceBook) -> None:
         self._heard = heard
         self._nodes = nodes
         self._book = book
-        self._next_at = 0.0
         self.fact: CostFact | None = None
+        self.pause_s = _EVERY_S
 
     async def look(self, _: Connection, now: float) -> None:
-        """Make it from what was heard by now, when it is due again; nobody is asked for it.
+        """Make it from what was heard by now; nobody is asked for it.
 
         Raises ProcessError if an account does not add up.
         """
-        events, beats, since = tuple(self._heard.told), self._nodes.beats, self._heard.since
-        if since is None or time.monotonic() < self._next_at:
-            return
+        events, beats = tuple(self._heard.told), self._nodes.beats
+        since = now if self._heard.since is None else self._heard.since
         self.fact, took_s = await asyncio.to_thread(
             _timed, events, beats, self._book, since=since, now=now
         )
-        self._next_at = time.monotonic() + max(_EVERY_S, took_s / _SHARE)
+        self.pause_s = max(_EVERY_S, took_s / _SHARE)
 
 
 def _timed(
@@ -99,11 +98,16 @@ def cost_fact(
 
 def _spend(found: Sequence[Life], pricing: Pricing, now: float) -> Iterable[Spend]:
     """Say what the machines cost an hour, at each minute of the last hour."""
+    late = [life for life in found if life.is_alive or life.end >= now - HOUR_S]
+    priced = [(life, pricing.paid(life)) for life in late]
     for mark in range(_MARKS):
         at = now - HOUR_S + (mark + 1) * HOUR_S / _MARKS
-        alive = [life for life in found if life.start <= at and (at <= life.end or life.is_alive)]
-        series = [pricing.paid(life) for life in alive]
-        prices = [one.at(at) for one in series if one is not None]
+        alive = [
+            series
+            for life, series in priced
+            if life.start <= at and (at <= life.end or life.is_alive)
+        ]
+        prices = [series.at(at) for series in alive if series is not None]
         known = len(prices) == len(alive)
         yield Spend(at, sum(prices) if known and alive else None, len(alive))
 

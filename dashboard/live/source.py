@@ -145,7 +145,12 @@ class LiveSource:
         await self._once(connection, "events", self._events.look)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(connection, "events", self._events.look, 0.0))
-            group.create_task(self._repeat(connection, "costs", self._money.look, 0.0))
+            group.create_task(self._keep_books(connection))
+
+    async def _keep_books(self, connection: Connection) -> None:
+        while True:
+            await self._try(connection, "costs", self._money.look)
+            await asyncio.sleep(self._money.pause_s)
 
     async def _find_events(self, connection: Connection, now: float) -> None:
         oldest = self._batches.oldest_open

@@ -18,10 +18,12 @@ BENCHMARKS = (
     "realtime_pause",
     "checkpoint_cost",
     "batch_throughput",
+    "footprint",
     "manager_tick",
     "simulate_table",
     "simulate_speed",
     "screen",
+    "dashboard_load",
 )
 
 
@@ -30,6 +32,7 @@ BENCHMARKS = (
 @click.option("--items", type=click.IntRange(1), help="Items of a batch, or requests of a kind.")
 @click.option("--tokens", type=click.IntRange(1), help="Tokens of an answer.")
 @click.option("--jobs", type=click.IntRange(1), help="Jobs of a run, or of the large backlog.")
+@click.option("--nodes", type=click.IntRange(2), help="Nodes of the fleet.")
 @click.option("--rounds", type=click.IntRange(1), help="How often each side has its turn.")
 @click.option("--engine", type=click.Choice(["scripted", "vllm"]), default="scripted")
 @click.option("--quick", is_flag=True, help="Small sizes: to see that it runs, not to quote.")
