@@ -114,7 +114,8 @@ def running_fleet(
     stops: whether it is there to be stopped at the end; False where the test kills it.
     """
     mark = secrets.token_hex(8)
-    store = () if "--nats" in flags else ("--store", str(folder))
+    elsewhere = "--nats" in flags or "FLEET_NATS" in env
+    store = () if elsewhere else ("--store", str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "up.log").open("a") as log:
         process = subprocess.Popen(

@@ -187,7 +187,8 @@ async def fleet_up(
         )
         fleet = Fleet(
             plan,
-            nats=url,
+            # To be shown, so without a login that may stand in the address.
+            nats=target.address,
             monitor=monitor,
             connection=connection,
             pool=pool,
