@@ -46,6 +46,7 @@ class Heart:
         emit: Emit,
         beat_s: float,
         ttl_s: float,
+        kv_cache: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._me = me
         self._nodes = nodes
@@ -54,6 +55,7 @@ class Heart:
         self._emit = emit
         self._beat_s = beat_s
         self._ttl_s = ttl_s
+        self._kv_cache = kv_cache
         self._told: tuple[object, ...] = ()
         self._told_at = -IDLE_S
 
@@ -133,6 +135,7 @@ class Heart:
             notice=load.notice,
             leaves_at=None if load.leaves_in_s is None else time.time() + load.leaves_in_s,
             instance_type=me.instance_type,
+            kv_cache=self._kv_cache(),
         )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Final
@@ -81,7 +81,9 @@ async def consume(
             faults=Faults(os.environ),
         )
         # A connection of its own: the lease must live while this event loop is busy.
-        life = _Life(ground, lambda: connect(target, name=f"{me.node}-lease"), unit)
+        life = _Life(
+            ground, lambda: connect(target, name=f"{me.node}-lease"), unit, watched.kv_cache
+        )
         port, look = settings.health_port, partial(life.look, events)
         pages = {} if port is None else watched.pages(look)
         with served(life.pulse, host=settings.health_host, port=port, pages=pages):
@@ -91,7 +93,13 @@ async def consume(
 class _Life:
     """The states of a consumer, and the engine that it has in the middle of them."""
 
-    def __init__(self, ground: Ground, connect_lease: Connect, unit: Unit) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        connect_lease: Connect,
+        unit: Unit,
+        kv_cache: Callable[[], float | None],
+    ) -> None:
         self._ground = ground
         self._connect_lease = connect_lease
         self._unit = unit
@@ -106,6 +114,7 @@ class _Life:
             emit=ground.emit,
             beat_s=ground.settings.beat_s,
             ttl_s=ground.settings.beat_ttl_s,
+            kv_cache=kv_cache,
         )
         self.pulse = Pulse(
             alive_s=ground.settings.alive_s,

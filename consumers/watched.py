@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fleet.metrics.node import NodeMetrics
 
 PATH: Final = "/metrics"
+KV_CACHE: Final = "vllm:kv_cache_usage_perc"
 
 
 class Watched:
@@ -27,6 +28,17 @@ class Watched:
 
         self._metrics = NodeMetrics(look)
         return {PATH: self._metrics.page}
+
+    def kv_cache(self) -> float | None:
+        """Say which share of its memory for tokens the engine uses, 0 to 1; None if it counts not.
+
+        It is asked of vLLM's own figures, which are there where somebody may ask for them.
+        """
+        if self._metrics is None:
+            return None
+        from fleet.metrics.exposition import measured
+
+        return measured(KV_CACHE)
 
     def hear(self, event: AnyEvent) -> None:
         """Sink: count an event."""

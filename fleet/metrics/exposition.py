@@ -40,6 +40,15 @@ def page(ours: CollectorRegistry) -> Page:
     return Page(generate_latest(ours) + generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
 
 
+def measured(name: str) -> float | None:
+    """Return what a library of this process tells under a name, the largest of its samples.
+
+    None where it tells nothing: no such library, or one that was told not to count.
+    """
+    families = REGISTRY.restricted_registry([name]).collect()
+    return max((sample.value for family in families for sample in family.samples), default=None)
+
+
 def known(value: str, values: Collection[str]) -> str:
     """Return a label's value, `other` if it is none of those that are listed."""
     return value if value in values else OTHER
