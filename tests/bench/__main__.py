@@ -24,6 +24,7 @@ BENCHMARKS = (
     "simulate_speed",
     "screen",
     "dashboard_load",
+    "scrape",
 )
 
 
