@@ -6,7 +6,9 @@ import logging
 import random
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from ssl import SSLContext
+from typing import Any, Final, cast
+from urllib.parse import ParseResult
 
 from nats import errors
 from nats.aio.client import Client, Server, Srv
@@ -24,6 +26,7 @@ _SPACE: Final = re.compile(r"[ \t\r\n]")
 # An INFO line names every server of a cluster.
 _MAX_LINE: Final = 1024 * 1024
 _MAX_DELAY_S: Final = 2.0
+_FAREWELL_S: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -115,10 +118,10 @@ class HardenedClient(Client):
 
     async def _connect_to_server(self, s: Srv) -> None:
         # The library drops a connection that the server refused without closing it.
-        if self._transport:
-            self._transport.close()  # type: ignore[no-untyped-call]
-        else:
+        if self._transport is None:
             self._transport = _Transport()  # type: ignore[no-untyped-call]
+        else:
+            self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
 
     async def _process_msg(
@@ -160,13 +163,38 @@ class HardenedClient(Client):
 
 
 class _Transport(TcpTransport):
-    """Tells its reader that it is encrypted: else asyncio warns at the end of every connection."""
+    """Is encrypted as the library's is, and ends when told to.
 
-    async def connect_tls(self, *args: Any, **kwargs: Any) -> None:
-        await super().connect_tls(*args, **kwargs)
-        protocol: Any = getattr(self._io_writer, "_protocol", None)
-        if protocol is not None:
-            protocol._over_ssl = True
+    The library's waits half a minute for the farewell of a server that is gone, and reads by a
+    protocol that does not know of the encryption, so that asyncio warns at every end.
+    """
+
+    def __bool__(self) -> bool:
+        """Be there before the first connection, or the library takes one of its own."""
+        return True
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: SSLContext,
+        buffer_size: int,
+        connect_timeout: int,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=buffer_size)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        plain = cast("asyncio.StreamWriter", self._io_writer).transport
+        async with asyncio.timeout(connect_timeout):
+            transport = await loop.start_tls(
+                plain,
+                protocol,
+                ssl_context,
+                server_hostname=uri if isinstance(uri, str) else uri.hostname,
+                ssl_shutdown_timeout=_FAREWELL_S,
+            )
+        protocol.connection_made(cast("asyncio.Transport", transport))
+        writer = asyncio.StreamWriter(cast("asyncio.Transport", transport), protocol, reader, loop)
+        self._io_reader, self._io_writer = reader, writer
 
 
 class _Parser(Parser):

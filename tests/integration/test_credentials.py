@@ -1,11 +1,15 @@
 """Logging in with keys, and encrypted connections."""
 
+import asyncio
+import signal
 import subprocess
 from pathlib import Path
 
+import msgspec
 import nkeys
 import pytest
 
+from fleet.broker import dial
 from fleet.broker.connection import connect
 from fleet.broker.context import find_target
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
@@ -83,3 +87,30 @@ async def test_an_encrypted_connection_checks_the_server(
     with pytest.raises(UsageError, match=r"key\.pem"):
         async with connect(find_target(url, {"NATS_CA": str(key)}), name="t"):
             pass
+
+
+async def test_a_frozen_server_is_left_within_seconds_although_it_closes_nothing(
+    tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dial, "PING_S", 0.3)
+    cert, key = certificate
+    config = f'tls {{ cert_file: "{cert}", key_file: "{key}" }}'
+    with (
+        nats_server(tmp_path / "one", config=config) as one,
+        nats_server(tmp_path / "two", config=config) as two,
+    ):
+        target = find_target(one.url.replace("nats://", "tls://"), {"NATS_CA": str(cert)})
+        both = (*target.servers, two.url.replace("nats://", "tls://"))
+        back = asyncio.Event()
+        async with connect(msgspec.structs.replace(target, servers=both), name="t") as broker:
+            broker.on_reconnect(back.set)
+            connected_to = broker._client.connected_url  # noqa: SLF001 - which of the two
+            assert connected_to is not None
+            frozen = one if connected_to.port == one.port else two
+            frozen.process.send_signal(signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(15):
+                    await back.wait()
+                assert await broker.api("INFO")
+            finally:
+                frozen.process.send_signal(signal.SIGCONT)
