@@ -7,10 +7,13 @@ from typing import Final
 import msgspec
 
 from dashboard.memo import once
+from dashboard.overview import percentile
 from dashboard.snapshot import FleetSnapshot, QueueFact, TenantQueue
 from fleet.job import Tier
 
 ALL: Final = "*"
+# Jobs are counted and listed one after the other; so large a part is all of them.
+_LISTED: Final = 0.95
 _ORDER: Final = {tier: place for place, tier in enumerate(Tier)}
 
 
@@ -18,7 +21,8 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One queue, or one tenant's part of it. tenant: `*` for all of them together.
 
     jobs: all without an end. redelivered, stuck: only of a whole queue, the broker counts no finer.
-    drain_s: until it is empty at the pace of the window; None where none is known.
+    drain_s: until it is empty at the pace of the window; None where none is known. age_p95_s: 95 of
+    100 of its jobs are younger; known only where all of them are listed.
     """
 
     key: str
@@ -36,6 +40,7 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     dead: int | None
     paused_s: float = 0.0
     exists: bool = True
+    age_p95_s: float | None = None
 
 
 class QueueTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +57,15 @@ class QueueTotals(msgspec.Struct, frozen=True, kw_only=True):
 def queue_rows(snapshot: FleetSnapshot, window_s: float) -> list[QueueRow]:
     """Make the rows, urgent tiers first. A queue of one tenant has one row, with its name."""
     rows: list[QueueRow] = []
+    ages = _Ages(snapshot)
     for queue in sorted(snapshot.queues, key=lambda one: (_ORDER[one.tier], one.model)):
-        whole = _whole(queue, snapshot.at, window_s)
+        whole = _whole(queue, ages, window_s)
         if len(queue.tenants) == 1:
             tenant = queue.tenants[0].tenant
             rows.append(msgspec.structs.replace(whole, key=_key(queue, tenant), tenant=tenant))
             continue
         rows.append(whole)
-        rows += [_part(queue, one, snapshot.at, window_s) for one in queue.tenants]
+        rows += [_part(queue, one, ages, window_s) for one in queue.tenants]
     return rows
 
 
@@ -84,7 +90,31 @@ def total(numbers: Iterable[int | None]) -> int | None:
     return sum(known) if found and len(known) == len(found) else None
 
 
-def _whole(queue: QueueFact, now: float, window_s: float) -> QueueRow:
+class _Ages:
+    """How old the jobs of each queue are, as far as they are listed."""
+
+    def __init__(self, snapshot: FleetSnapshot) -> None:
+        self.now = snapshot.at
+        self._ages: dict[tuple[str, str, str], list[float]] = {}
+        for job in snapshot.jobs:
+            queue = (job.tier, job.model, job.tenant)
+            self._ages.setdefault(queue, []).append(max(0.0, self.now - job.queued_at))
+
+    def p95_s(self, queue: QueueFact, tenants: Sequence[TenantQueue]) -> float | None:
+        """Give the 95th percentile of all these tenants' jobs together, if all are listed.
+
+        Those of single tenants could not be averaged.
+        """
+        stored = sum(one.stored for one in tenants)
+        ages = [
+            age
+            for one in tenants
+            for age in self._ages.get((queue.tier, queue.model, one.tenant), ())
+        ]
+        return percentile(ages, 0.95) if len(ages) >= stored * _LISTED else None
+
+
+def _whole(queue: QueueFact, ages: _Ages, window_s: float) -> QueueRow:
     rates = [one.jobs_per_s.over(window_s) for one in queue.tenants]
     known = [rate for rate in rates if rate is not None]
     pace = math.fsum(known) if known else None
@@ -99,16 +129,17 @@ def _whole(queue: QueueFact, now: float, window_s: float) -> QueueRow:
         in_flight=queue.in_flight,
         redelivered=queue.redelivered,
         stuck=queue.stuck,
-        oldest_s=_oldest(queue.tenants, now),
+        oldest_s=_oldest(queue.tenants, ages.now),
         jobs_per_s=pace,
         drain_s=_drain_s(jobs, pace),
         dead=total(one.dead for one in queue.tenants),
         paused_s=queue.paused_s,
         exists=queue.exists,
+        age_p95_s=ages.p95_s(queue, queue.tenants),
     )
 
 
-def _part(queue: QueueFact, one: TenantQueue, now: float, window_s: float) -> QueueRow:
+def _part(queue: QueueFact, one: TenantQueue, ages: _Ages, window_s: float) -> QueueRow:
     pace = one.jobs_per_s.over(window_s)
     return QueueRow(
         key=_key(queue, one.tenant),
@@ -120,12 +151,13 @@ def _part(queue: QueueFact, one: TenantQueue, now: float, window_s: float) -> Qu
         in_flight=None if one.waiting is None else max(0, one.stored - one.waiting),
         redelivered=None,
         stuck=None,
-        oldest_s=_oldest([one], now),
+        oldest_s=_oldest([one], ages.now),
         jobs_per_s=pace,
         drain_s=_drain_s(one.stored, pace),
         dead=one.dead,
         paused_s=queue.paused_s,
         exists=queue.exists,
+        age_p95_s=ages.p95_s(queue, [one]),
     )
 
 

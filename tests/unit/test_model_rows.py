@@ -11,7 +11,7 @@ from dashboard.job_rows import batch_rows, job_rows
 from dashboard.model import fleet_rows, totals
 from dashboard.overview import percentile
 from dashboard.queue_rows import ALL, queue_rows, queue_totals
-from dashboard.snapshot import FleetSnapshot, QueueFact, Rates, TenantQueue
+from dashboard.snapshot import FleetSnapshot, JobFact, QueueFact, Rates, TenantQueue
 from fleet.job import Tier
 from tests.made_up import NOW, snapshot
 
@@ -128,3 +128,19 @@ def test_a_large_fleet_becomes_rows_in_a_tenth_of_a_second() -> None:
     took_s = time.process_time() - began
     # The machine may be slow; the figure itself is the benchmark's.
     assert took_s < 1.0
+
+
+def test_the_age_of_a_queue_is_that_of_all_its_jobs_and_unknown_where_some_are_not_listed() -> None:
+    jobs = tuple(
+        JobFact(
+            tier=Tier.BATCH, model="m", tenant="a" if n < 98 else "b", job=f"j{n}", sequence=n,
+            queued_at=NOW - n, state="waiting",
+        )
+        for n in range(100)
+    )  # fmt: skip
+    tenants = (TenantQueue(tenant="a", stored=98), TenantQueue(tenant="b", stored=2))
+    queue = QueueFact(tier=Tier.BATCH, model="m", tenants=tenants)
+    made = msgspec.structs.replace(EMPTY, queues=(queue,), jobs=jobs)
+    assert [row.age_p95_s for row in queue_rows(made, 60)] == [95.0, 93.0, 99.0]
+    most = msgspec.structs.replace(made, jobs=jobs[:50])
+    assert [row.age_p95_s for row in queue_rows(most, 60)] == [None, None, None]
