@@ -20,7 +20,7 @@ PACE_S: Final = 0.3
 # Monitoring gives up on who says nothing for ten seconds.
 CONNECT_S: Final = 4.0
 EXIT_CODES: Final = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
-_DEFAULTS: Final = {
+DEFAULTS: Final = {
     "realtime_warning_s": 30.0, "realtime_critical_s": 120.0, "oldest_warning_s": 3600.0,
     "oldest_critical_s": 21_600.0, "dead_warning": 1, "dead_critical": 1000,
 }  # fmt: skip
@@ -37,7 +37,7 @@ _DEFAULTS: Final = {
 @click.option(
     "--set", "limits", multiple=True, metavar="NAME=NUMBER",
     help="From where on something is wrong: " + ", ".join(
-        f"{name}={value:g}" for name, value in _DEFAULTS.items()
+        f"{name}={value:g}" for name, value in DEFAULTS.items()
     ) + ".",
 )  # fmt: skip
 @click.option("--prices", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -83,9 +83,9 @@ def _limits(given: tuple[str, ...]) -> "Limits":
     values: dict[str, str] = {}
     for text in given:
         name, is_set, number = text.partition("=")
-        if not is_set or name not in _DEFAULTS:
+        if not is_set or name not in DEFAULTS:
             raise UsageError(
-                f"there is no limit {shown(text)}: set {', '.join(_DEFAULTS)}, as NAME=NUMBER"
+                f"there is no limit {shown(text)}: set {', '.join(DEFAULTS)}, as NAME=NUMBER"
             )
         values[name] = number
     try:

@@ -1,0 +1,33 @@
+"""What docs/check.md promises is what there is."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from dashboard.findings import Limits, findings
+from dashboard.saying import NUMBERS
+from fleet.cli.check import DEFAULTS, EXIT_CODES
+from tests.made_up import snapshot
+
+TEXT = (Path(__file__).parents[2] / "docs/check.md").read_text()
+
+
+def test_every_finding_has_its_line_and_no_other_has() -> None:
+    told = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)
+    assert told == [one.name for one in findings(snapshot())]
+
+
+def test_every_limit_stands_there_with_its_default() -> None:
+    for name, value in msgspec.to_builtins(Limits()).items():
+        assert f"`{name}`, {value:,.0f}" in TEXT
+
+
+def test_the_help_names_the_same_limits_and_codes() -> None:
+    assert msgspec.to_builtins(Limits()) == DEFAULTS
+    assert EXIT_CODES == NUMBERS
+
+
+def test_the_exit_codes_are_those_of_monitoring() -> None:
+    for level, number in NUMBERS.items():
+        assert f"| {number} | {level} |" in TEXT
