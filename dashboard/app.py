@@ -195,18 +195,15 @@ class Dashboard(App[None]):
         """What is under the cursor, or what the open page is about."""
         return self.screen.row if isinstance(self.screen, DetailScreen) else self._main.row
 
-    def action_view(self, view: str) -> None:
+    async def action_view(self, view: str) -> None:
         """Show one of the views, from wherever somebody is."""
-        self._leave()
+        await self.action_back()
         self._main.turn_to(view)
 
     async def action_back(self) -> None:
         """Leave a page."""
-        self._leave()
-
-    def _leave(self) -> None:
         if isinstance(self.screen, DetailScreen):
-            _ = self.pop_screen()
+            await self.pop_screen()
 
     def action_copy(self) -> None:
         """Copy the row as JSON, by an escape that the terminal turns into its clipboard."""

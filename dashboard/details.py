@@ -1,5 +1,6 @@
 """All that is known about a row, as lines to read. Pure."""
 
+import json
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, assert_never
@@ -167,6 +168,7 @@ def _of_queue(row: QueueRow, window: str) -> list[_Field]:
         _Field("stuck", _known(units.count(row.stuck)), "bad" if row.stuck else "plain"),
         _Field("dead letters", _known(units.count(row.dead)), "warn" if row.dead else "plain"),
         _Field("oldest", _known(units.age(row.oldest_s))),
+        _Field("95% younger", _known(units.age(row.age_p95_s))),
         _Field(f"jobs/s, {window}", _known(units.rate(row.jobs_per_s))),
         _Field("drained in", _known(units.age(row.drain_s))),
     ]
@@ -294,5 +296,5 @@ def _events(rows: Sequence[EventRow], look: Look) -> Iterator[Line]:
 
 
 def as_json(row: AnyRow) -> str:
-    """Write a row as JSON, for the clipboard."""
-    return msgspec.json.encode(row._asdict() if isinstance(row, CostRow) else row).decode()
+    """Write a row as JSON, for the clipboard; in ASCII, for half a character can stand in it."""
+    return json.dumps(msgspec.to_builtins(row._asdict() if isinstance(row, CostRow) else row))

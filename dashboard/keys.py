@@ -20,6 +20,7 @@ _NAMES: Final = {
     "pageup": "PgUp", "home": "Home", "end": "End", "tab": "Tab", "shift+tab": "Shift-Tab",
 }  # fmt: skip
 _KEY_CELLS: Final = 16
+_COPIES: Final = "Copy the row as JSON to the terminal's clipboard"
 
 
 def _key(
@@ -60,11 +61,18 @@ LIST_KEYS: Final = (
     _key("escape", "back", "back", "Leave a page or a question; else take the filter away", _ROWS),
     _key("s", "sort", "sort", "Sort by the next column", _ROWS, show=True),
     _key("S", "reverse", "reverse", "Turn the order round", _ROWS),
-    _key("y", "copy", "copy", "Copy the row as JSON to the terminal's clipboard", _ROWS, show=True),
+    _key("y", "app.copy", "copy", _COPIES, _ROWS, show=True),
 )  # fmt: skip
 DETAIL_KEYS: Final = (
-    _key("escape,enter", "back", "back", "Leave a page", _ROWS, show=True),
-    _key("y", "copy", "copy", "Copy the row as JSON to the terminal's clipboard", _ROWS, show=True),
+    _key("escape,enter", "app.back", "back", "Leave a page", _ROWS, show=True),
+    _key(
+        "y",
+        "app.copy",
+        "copy",
+        "Copy the row as JSON to the terminal's clipboard",
+        _ROWS,
+        show=True,
+    ),
 )
 SCREEN_KEYS: Final = (
     _key("f", "freeze", "freeze", "Hold the picture still; what comes is not lost", _SCREEN,

@@ -73,3 +73,9 @@ def dashboard(
 ) -> Dashboard:
     """Make a screen whose time stands still unless `timer` moves."""
     return Dashboard(Told(*snapshots), look=Look(ascii_only), timer=timer or Timer())
+
+
+def seen(app: Dashboard) -> str:
+    """Give what a person sees, line by line."""
+    strips = app.screen._compositor.render_strips()  # noqa: SLF001 -- there is no other door
+    return "\n".join(strip.text for strip in strips)

@@ -31,6 +31,7 @@ class Painted(ScrollView):
         self.look = look
         self._drawn: dict[int, Line | None] = {}
         self._styles_by_look: dict[tuple[str, bool, bool], Style] = {}
+        self.set_class(look.ascii, "ascii")
 
     def line(self, y: int) -> Line | None:
         """Give the line at `y` of what is seen; None where there is none."""

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -178,10 +179,8 @@ def _show(where: Where, shape: Shape, record: Path | None) -> None:
     """Run the screen. What ended it, if not a key, is raised once the terminal is as it was."""
     if not _has_terminal():
         raise UsageError("there is no terminal: use --once, --json or --record")
-    try:
-        import textual  # noqa: F401 -- whether it is there
-    except ImportError as error:
-        raise UsageError("the screen needs the extra `tui`: pip install 'overbook[tui]'") from error
+    if find_spec("textual") is None:
+        raise UsageError("the screen needs the extra `tui`: pip install 'overbook[tui]'")
     from fleet.cli import top_data
 
     source = where.source()
