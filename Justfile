@@ -59,6 +59,12 @@ gpu *args: install
 bench *args: setup
     "{{ python }}" -m tests.bench {{ args }}
 
+# Known vulnerabilities in what is installed; strict, for what the service does not know is no all-clear
+audit: install
+    "{{ python }}" -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+    "{{ python }}" -m pip list --exclude-editable --format freeze > "{{ venv }}/audited.txt"
+    "{{ venv }}/bin/pip-audit" --strict --disable-pip --no-deps --requirement "{{ venv }}/audited.txt"
+
 # Long runs under random faults. Its one test outlasts the watchdog, whose dump of stacks may crash.
 soak *args: install
     "{{ python }}" -m pytest -m soak -s -o faulthandler_timeout=0 {{ args }}

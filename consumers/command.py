@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import secrets
 import socket
@@ -19,6 +20,7 @@ from fleet.settings import Settings
 from fleet.subjects import token
 
 EngineName = Literal["vllm", "scripted"]
+log = logging.getLogger(__name__)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -141,6 +143,9 @@ async def _vllm(model: str, options: dict[str, Any], *, counts: bool) -> AsyncIt
     from consumers.setup.models import cache_dir, ensure_model
     from consumers.vllm_engine import start
 
+    arguments = engine_args(options["engine_arg"])
+    if "trust_remote_code" in arguments:
+        log.warning("the model's own code will be run: make sure whose it is")
     path = options["model_path"] or await asyncio.to_thread(
         ensure_model, model, cache_dir(os.environ)
     )
@@ -154,7 +159,7 @@ async def _vllm(model: str, options: dict[str, Any], *, counts: bool) -> AsyncIt
         kv_cache_memory_bytes=options["kv_cache"],
         tensor_parallel_size=options["tensor_parallel_size"],
         task=options["task"],
-        engine_args=engine_args(options["engine_arg"]),
+        engine_args=arguments,
         counts=counts,
     )
     async with start(settings) as engine:

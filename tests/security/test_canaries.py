@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,7 @@ class Scene:
         self.said: dict[str, str] = {}
         self.listened: list[str] = []
         self.answer = ""
+        self.fetched = 0
         self.logs: dict[str, Path] = {}
 
 
@@ -88,7 +89,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
         consumer = ("consumer", "on-demand", "--model", "smollm2", "--engine", "scripted")
         alone = stack.enter_context(running(made, folder, *consumer, env=node))
         read(asked, "/livez")
-        made.answer = asyncio.run(work(url, fleet))
+        bait = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        made.answer = asyncio.run(work(url, fleet, bait.getsockname()[1]))
+        made.fetched = visitors(bait)
         for name, at in (("a consumer's numbers", asked), ("the exporter's", port)):
             made.said[name] = read(at, "/metrics")
         made.said |= {f"fleet {' '.join(show)}": shown(show, env) for show in SHOWS}
@@ -103,8 +106,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return made
 
 
-async def work(url: str, fleet: RunningFleet) -> str:
-    """Send the prompt in every form that a fleet answers, refuses, fails at or dies of."""
+async def work(url: str, fleet: RunningFleet, bait: int) -> str:
+    """Send the prompt in every form that a fleet answers, refuses, fails at or dies of.
+
+    bait: a port on which somebody waits to be fetched from.
+    """
     async with connected(url) as connection:
         asker = Asker(connection, "acme")
         (line,) = await asker.ask("realtime", chat(PROMPT, 8))
@@ -114,6 +120,10 @@ async def work(url: str, fleet: RunningFleet) -> str:
         for number, payload in enumerate(bad):
             await asker.publish("batch", payload, headers={"Fleet-Job-Id": f"bad{number}"})
             await asker.lines(f"bad{number}")
+        for number, job in enumerate(fetching(f"127.0.0.1:{bait}")):
+            await asker.publish("batch", job, headers={"Fleet-Job-Id": f"fetch{number}"})
+            (refused,) = await asker.lines(f"fetch{number}")
+            assert refused.error, job
         await asker.ask("realtime", chat(f"oops {PROMPT}", 8))
         await asker.publish("batch", chat(PROMPT, 400), headers={"Fleet-Job-Id": "moved"})
         (spot,) = fleet.of("spot")
@@ -121,6 +131,26 @@ async def work(url: str, fleet: RunningFleet) -> str:
         await asker.publish("realtime", chat(f"stroke {PROMPT}", 8))
         await asker.dead_letter("bad0")
         return text_of(line)
+
+
+def fetching(host: str) -> Iterator[dict[str, object]]:
+    """Give jobs that ask for something to be fetched, or read from the disk."""
+    for uri in (f"http://{host}/x", "file:///etc/passwd", f"s3://{host}/x/acme/y"):
+        part = {"type": "image_url", "image_url": {"url": uri}}
+        body = {"messages": [{"role": "user", "content": [part]}]}
+        yield {"url": "/v1/chat/completions", "body": body}
+        yield {"url": "/v1/audio/transcriptions", "body": {"file_url": uri}}
+        yield {"input": {"uri": uri, "sha256": "0" * 64, "first": 0, "count": 1}}
+
+
+def visitors(bait: socket.socket) -> int:
+    """Count who came."""
+    bait.setblocking(False)
+    count = 0
+    with suppress(BlockingIOError):
+        while bait.accept():
+            count += 1
+    return count
 
 
 async def stored(url: str) -> dict[str, str]:
@@ -200,6 +230,10 @@ def test_no_secret_is_told_anywhere(scene: Scene, name: str) -> None:
 @pytest.mark.parametrize("name", WORDS)
 def test_no_prompt_and_no_answer_is_told_anywhere(scene: Scene, name: str) -> None:
     assert places(scene, WORDS[name]) == []
+
+
+def test_nothing_is_fetched_for_a_job(scene: Scene) -> None:
+    assert scene.fetched == 0
 
 
 def test_nothing_listens_beyond_this_machine(scene: Scene) -> None:
