@@ -25,7 +25,16 @@ mkdir -p "$root"/{dev,old,proc,run,sys,tmp}
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
-mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=0755 tmpfs "$root/dev"
+for name in full null random tty urandom zero; do
+    touch "$root/dev/$name"
+    mount --bind "/dev/$name" "$root/dev/$name"
+done
+# A unit with PrivateDevices= gets these as they are.
+mkdir "$root"/dev/{hugepages,mqueue,pts,shm}
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+mount -t tmpfs tmpfs "$root/dev/shm"
+ln -s pts/ptmx "$root/dev/ptmx"
 mount -t sysfs -o ro sysfs "$root/sys"
 if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
@@ -38,4 +47,4 @@ fi
 cd "$root"
 pivot_root . old
 umount -l /old
-exec env -i container=overbook-test PATH=/usr/bin:/bin /lib/systemd/systemd --unit=overbook-test.target --log-target=null
+exec env -i container=overbook-test PATH=/usr/bin:/bin SYSTEMD_UNIT_PATH=/etc/systemd/system /lib/systemd/systemd --unit=overbook-test.target --log-target=null

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fleet.broker.server import find_server
 from fleet.children import die_with_parent
 from tests.deploy.cluster import ROOT
 
@@ -115,7 +116,13 @@ def _furnish(root: Path, units: Path) -> None:
     system.mkdir(parents=True)
     for unit in units.iterdir():
         shutil.copy(unit, system)
-    (system / "overbook-test.target").write_text("[Unit]\nDescription=what is tried\n")
+    # Nothing of this machine's is started but the log.
+    for target in ("overbook-test", "basic", "sysinit", "shutdown"):
+        (system / f"{target}.target").write_text(
+            "[Unit]\nDefaultDependencies=no\nWants=systemd-journald.service\n"
+        )
+    for name in ("service", "socket"):
+        shutil.copy(f"/usr/lib/systemd/system/systemd-journald.{name}", system)
     for name, text in {"passwd": PASSWD, "group": GROUP, "machine-id": "d" * 32 + "\n"}.items():
         (root / "etc" / name).write_text(text)
     for name in ("ld.so.cache", "nsswitch.conf"):
@@ -127,6 +134,7 @@ def _furnish(root: Path, units: Path) -> None:
     program = root / "opt/overbook/venv/bin/fleet"
     program.write_text(FLEET)
     program.chmod(0o755)
+    shutil.copy(find_server(os.environ), program.with_name("nats-server"))
     # The folder of a test is its owner's alone, and a unit is another user.
     root.chmod(0o755)
 

@@ -17,8 +17,16 @@ from tests.tools import missing
 
 pytestmark = pytest.mark.soak
 EC2 = ROOT / "deploy" / "ec2"
+CONTROL = ("overbook-nats", "overbook-manager@smollm2", "overbook-sweep", "overbook-metrics")
 CONSUMER = "overbook-consumer"
 WATCHDOG_S = 5
+# Values come from the environment, lists among them.
+BROKER = """
+server_name: n1
+listen: $NATS_LISTEN
+jetstream { store_dir: /var/lib/overbook/nats }
+cluster { name: c, listen: "127.0.0.1:-1", routes: $NATS_ROUTES }
+"""
 ROLES = ("nats", "manager", "sweep", "metrics")
 
 
@@ -35,6 +43,11 @@ def machine(tmp_path: Path, nats_url: str) -> Iterator[Booted]:
     (settings.parent / "consumer.env").write_text(
         "MODEL=smollm2\nMODEL_PATH=/tmp\nCAPACITY_TYPE=spot\n"
     )
+    (settings / "server.env").write_text(
+        "NATS_CONFIGURATION=small.conf\nNATS_LISTEN=127.0.0.1:-1\n"
+        'NATS_ROUTES=["nats://a:1","nats://b:2"]\n'
+    )
+    (settings / "small.conf").write_text(BROKER)
     shutil.copy(EC2 / "pool.toml", settings.parent / "pool-smollm2.toml")
     shutil.copy(ROOT / "fleet" / "example_prices.toml", settings.parent / "prices.toml")
     # Three minutes are too long for a test; everything else stays as it is shipped.
@@ -80,9 +93,10 @@ async def test_a_consumer_starts_works_hangs_dies_and_drains_under_systemd(
 async def test_the_control_plane_runs_in_its_sandbox(machine: Booted, nats_url: str) -> None:
     async with connected(nats_url) as connection:
         await provision(connection, ["smollm2"])
-    for unit in ("overbook-manager@smollm2", "overbook-sweep", "overbook-metrics"):
+    for unit in CONTROL:
         machine.run("systemctl", "start", unit)
-    for unit in ("overbook-manager@smollm2", "overbook-sweep", "overbook-metrics"):
+    machine.run("systemctl", "reload", "overbook-nats")
+    for unit in CONTROL:
         time.sleep(2)  # noqa: ASYNC251 - one that ends does so in its first moments
         assert machine.show(unit, "SubState") == "running"
         assert machine.show(unit, "NRestarts") == "0"
