@@ -113,7 +113,8 @@ def costly(nodes: Sequence[NodeRow]) -> tuple[NodeRow, ...]:
     """
     kinds: dict[tuple[str, str], list[tuple[float, NodeRow]]] = {}
     for node in nodes:
-        if node.usd_per_million is not None:
+        # One that loads or leaves makes few tokens by nature.
+        if node.state == "ready" and node.usd_per_million is not None:
             kind = (node.model, node.capacity_type)
             kinds.setdefault(kind, []).append((node.usd_per_million, node))
     found: list[NodeRow] = []

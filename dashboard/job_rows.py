@@ -157,8 +157,8 @@ def _trouble(job: JobFact, now: float) -> Trouble:
     if job.deadline is not None and job.deadline < now:
         return "late"
     if job.state == "held":
-        moved_at = job.queued_at if job.checkpoint_at is None else job.checkpoint_at
-        if now - moved_at > STUCK_S:
+        signs = (job.checkpoint_at, job.moved_at)
+        if any(at is not None and now - at > STUCK_S for at in signs):
             return "stuck"
     return "failing" if job.attempts else ""
 

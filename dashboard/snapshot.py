@@ -90,9 +90,10 @@ class JobFact(msgspec.Struct, frozen=True, kw_only=True):
     """A job without an end. queued_at, checkpoint_at, deadline: seconds since the epoch.
 
     sequence: its place in the stream of its tier. items: None for a job that cannot be read.
-    items_done, tokens_saved: as of its checkpoint. node: who has it, or had it last. isolated: its
-    items run one at a time, for it is suspected of killing engines. error: the last that was heard
-    of it.
+    items_done, tokens_saved: as of its checkpoint. moved_at: when these were last seen to change,
+    or the job to be out; a checkpoint alone says that its node lives, for one is written of an
+    engine that hangs, too. node: who has it, or had it last. isolated: its items run one at a time,
+    for it is suspected of killing engines. error: the last that was heard of it.
     """
 
     tier: Tier
@@ -111,6 +112,7 @@ class JobFact(msgspec.Struct, frozen=True, kw_only=True):
     interruptions: int = 0
     isolated: bool = False
     checkpoint_at: float | None = None
+    moved_at: float | None = None
     deadline: float | None = None
     error: str = ""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,10 @@ from fleet.wire import decode_envelope
 # with. All of them are counted.
 LISTED: Final = 1_000
 _CLAIMS_AT_ONCE: Final = 256
+
+
+# Items done and tokens saved; None before the first checkpoint.
+_Progress: TypeAlias = tuple[int | None, int] | None
 
 
 class _Input(msgspec.Struct, frozen=True):
@@ -53,6 +57,11 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
     saved: tuple[_Saved, ...] = ()
     items_done: int | None = None
 
+    @property
+    def tokens(self) -> int:
+        """How many are saved of items that are not done."""
+        return sum(_count(saved.done_ids) for saved in self.saved)
+
 
 class _Holding(msgspec.Struct, frozen=True):
     claim: _Claim
@@ -69,10 +78,12 @@ class JobLook:
         self._known: dict[tuple[Tier, int], JobFact] = {}
         self._listed: list[JobFact] = []
         self._claims: dict[str, _Holding] = {}
+        # What of a job that is out was saved, and when that was seen first.
+        self._moved: dict[tuple[Tier, int], tuple[_Progress, float]] = {}
         self._told: tuple[JobFact, ...] = ()
         self._told_for: Collection[str] | None = None
 
-    async def look(self, connection: Connection, _: float) -> None:
+    async def look(self, connection: Connection, now: float) -> None:
         """Read them once. Raises BrokerRefused, BrokerUnreachable."""
         listed: list[JobFact] = []
         ages: dict[tuple[Tier, str, str], Aged] = {}
@@ -87,6 +98,7 @@ class JobLook:
         self._queues.ages = ages
         out = [one for one in listed if self._is_out(one)]
         self._claims = await self._read_claims(connection, out)
+        self._moved = {(one.tier, one.sequence): self._progress(one, now) for one in out}
         self._told_for = None
 
     def facts(self, alive: Collection[str]) -> tuple[JobFact, ...]:
@@ -99,13 +111,22 @@ class JobLook:
     def _is_out(self, one: JobFact) -> bool:
         return one.sequence <= self._queues.delivered(one.tier, one.model)
 
+    def _progress(self, one: JobFact, now: float) -> tuple[_Progress, float]:
+        """Say what is saved of a job, and since when it is that."""
+        holding = self._claims.get(claim_key(one.tenant, one.job))
+        progress = None if holding is None else (holding.claim.items_done, holding.claim.tokens)
+        before = self._moved.get((one.tier, one.sequence))
+        return before if before is not None and before[0] == progress else (progress, now)
+
     def _fact(self, one: JobFact, alive: Collection[str]) -> JobFact:
         error = self._heard.errors.get((one.tenant, one.job), "")
         if not self._is_out(one):
             return msgspec.structs.replace(one, error=error) if error else one
+        moved = self._moved.get((one.tier, one.sequence))
+        moved_at = None if moved is None else moved[1]
         holding = self._claims.get(claim_key(one.tenant, one.job))
         if holding is None:
-            return msgspec.structs.replace(one, state="held", error=error)
+            return msgspec.structs.replace(one, state="held", moved_at=moved_at, error=error)
         claim = holding.claim
         state: JobState = "held" if claim.owner in alive else "between"
         return msgspec.structs.replace(
@@ -116,8 +137,9 @@ class JobLook:
             interruptions=claim.interruptions,
             isolated=claim.suspects >= SUSPECTS_MAX,
             items_done=claim.items_done,
-            tokens_saved=sum(_count(saved.done_ids) for saved in claim.saved),
+            tokens_saved=claim.tokens,
             checkpoint_at=holding.written_at,
+            moved_at=moved_at,
             error=error,
         )
 
