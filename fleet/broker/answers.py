@@ -82,7 +82,8 @@ def nobody_listens(subject: str) -> NobodyListens:
 def no_stream_takes(subject: str) -> BrokerRefused:
     """Say what it means that a message found no stream."""
     return BrokerRefused(
-        f"no stream takes {shown(subject)}: check tier, model and tenant, or run `fleet init`"
+        f"no stream takes {shown(subject)} now: try again if a server was just lost, else check "
+        "tier, model and tenant, or run `fleet init`"
     )
 
 

@@ -13,6 +13,7 @@ from fleet.cli.table import aligned
 from fleet.cli.times import Length
 from fleet.errors import UsageError
 from fleet.job import TIERS, Tier
+from fleet.tenancy.grants import inbox_prefix
 from fleet.tenancy.keys import new_key
 from fleet.tenancy.register import (
     MARK,
@@ -21,6 +22,7 @@ from fleet.tenancy.register import (
     Register,
     Role,
     Tenant,
+    known_in,
     role_of,
     with_new_key,
     with_tenant,
@@ -221,6 +223,36 @@ def ls(folder: Path, *, as_json: bool) -> None:
         for one in listed
     ]
     click.echo(aligned([("NAME", "KEYS", "TIERS", "MODELS"), *rows]))
+
+
+@command.command("context")
+@click.argument("name")
+@click.option("--url", required=True, metavar="URL", help="The servers, comma-separated.")
+@click.option("--ca", metavar="FILE", help="Where the authority's certificate will lie.")
+@click.option(
+    "--nkey", metavar="FILE", help="Where the seed will lie; without it, where it lies here."
+)
+@_dir
+def context(*, name: str, url: str, ca: str | None, nkey: str | None, folder: Path) -> None:
+    """Print the file of a context of the nats CLI with which NAME connects.
+
+    Both `nats` and `fleet` read it from nats/context/ in XDG_CONFIG_HOME, by NATS_CONTEXT.
+    """
+    from fleet.cli.tenant_files import opened
+
+    role = role_of(name)
+    with opened(folder) as place:
+        known_in(place.load(), name)
+        seed = nkey or str(place.seed_file(name).absolute())
+    fields = {
+        "description": f"{name}, of {folder.absolute().name}",
+        "url": url,
+        "nkey": seed,
+        "ca": ca,
+        "inbox_prefix": None if role is None else inbox_prefix(role),
+    }
+    given = {field: value for field, value in fields.items() if value is not None}
+    click.echo(msgspec.json.format(msgspec.json.encode(given), indent=2))
 
 
 def _change(

@@ -70,7 +70,7 @@ class Folder:
         accounts = _accounts(register)
         _try(accounts, self.path)
         for name, seed in seeds.items():
-            _replace(self._seed_file(name).with_suffix(_NEW), seed + b"\n", mode=0o600)
+            _replace(self.seed_file(name).with_suffix(_NEW), seed + b"\n", mode=0o600)
         _replace(self.register_file, write_register(register), mode=0o644)
         _replace(self.accounts_file, accounts.encode(), mode=0o644)
         self._finish(register)
@@ -95,7 +95,7 @@ class Folder:
 
     def remove_seed(self, name: str) -> None:
         """Remove a secret that lets nobody in any more."""
-        self._seed_file(name).unlink(missing_ok=True)
+        self.seed_file(name).unlink(missing_ok=True)
         self._env_file(name).unlink(missing_ok=True)
 
     def env_file(self, name: str) -> Path:
@@ -110,11 +110,12 @@ class Folder:
                 staged.unlink()
                 continue
             name = staged.name.removesuffix(_NEW)
-            variables = _variables(name, self._seed_file(name).absolute())
+            variables = _variables(name, self.seed_file(name).absolute())
             _replace(self._env_file(name), variables.encode(), mode=0o600)
-            staged.replace(self._seed_file(name))
+            staged.replace(self.seed_file(name))
 
-    def _seed_file(self, name: str) -> Path:
+    def seed_file(self, name: str) -> Path:
+        """Name the file of a secret."""
         return self._keys / f"{name}.nk"
 
     def _env_file(self, name: str) -> Path:

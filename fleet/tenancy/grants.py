@@ -121,12 +121,7 @@ def _worker(tiers: Iterable[Tier]) -> Grant:
             # A checkpoint that no claim names any more.
             f"{API}.STREAM.PURGE.{_PAYLOADS}",
         ),
-        subscribe=(
-            "control.*",
-            bucket_subject(POLICY, ">"),
-            bucket_subject(CANCELS, ">"),
-            bucket_subject(BATCHES, ">"),
-        ),
+        subscribe=("control.*", bucket_subject(CANCELS, ">"), bucket_subject(BATCHES, ">")),
         answers=1,
     )
 
@@ -148,7 +143,7 @@ _MANAGER: Final = Grant(
         "control.*",
         bucket_subject(POLICY, ">"),
     ),
-    subscribe=("events.>", "control.*", bucket_subject(POLICY, ">"), bucket_subject(NODES, ">")),
+    subscribe=("events.>", "control.*", bucket_subject(BATCHES, ">")),
     answers=1,
 )
 _SWEEP: Final = Grant(
@@ -164,13 +159,7 @@ _SWEEP: Final = Grant(
         bucket_subject(CLAIMS, "*.*"),
         bucket_subject(BATCHES, "*.*"),
     ),
-    subscribe=(
-        "events.>",
-        f"{READS}.*.*",
-        bucket_subject(CANCELS, ">"),
-        bucket_subject(POLICY, ">"),
-        "$JS.EVENT.ADVISORY.CONSUMER.>",
-    ),
+    subscribe=(f"{READS}.*.*",),
     # A page, and its end.
     answers=MAX_MESSAGES + 1,
 )

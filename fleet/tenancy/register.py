@@ -116,6 +116,12 @@ def without_expired(register: Register, now: datetime) -> Register:
     )
 
 
+def known_in(register: Register, name: str) -> None:
+    """Raise NotFound unless a tenant, or an identity behind its `@`, is there."""
+    if role_of(name) is None:
+        _tenant(register, name)
+
+
 def role_of(name: str) -> Role | None:
     """Read `@role`; None for what may be a tenant's name. Raises NotFound for no role of ours."""
     if not name.startswith(MARK):

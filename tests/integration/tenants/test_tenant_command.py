@@ -122,6 +122,20 @@ def expire(folder: Path, name: str) -> None:
     file.write_text(json.dumps(register))
 
 
+async def test_a_context_is_what_fleet_and_nats_connect_with(folder: Path, tmp_path: Path) -> None:
+    with served(folder, tmp_path / "server") as server:
+        for name in ("@dashboard", "acme"):
+            printed = tenant(folder, "context", name, "--url", server.url)
+            place = tmp_path / "config" / "nats" / "context"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "mine.json").write_text(printed.output)
+            env = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "NATS_CONTEXT": "mine"}
+            target = find_target(None, env)
+            assert target.inbox_prefix == ("_INBOX_dashboard" if name == "@dashboard" else None)
+            async with connect(target, name="t") as connection:
+                assert connection.connected
+
+
 BAD: list[tuple[tuple[str, ...], type[FleetError]]] = [
     (("add", "*"), JobRejected),
     (("add", ">"), JobRejected),
@@ -135,6 +149,7 @@ BAD: list[tuple[tuple[str, ...], type[FleetError]]] = [
     (("rotate", "nobody"), NotFound),
     (("rotate", "@nobody"), NotFound),
     (("remove", "nobody"), NotFound),
+    (("context", "nobody", "--url", "nats://h"), NotFound),
     (("remove", "@spot"), UsageError),
     (("init",), UsageError),
 ]
