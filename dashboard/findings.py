@@ -3,7 +3,7 @@
 The header of the screen and `fleet check` say the same, for both are made of this.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -15,6 +15,11 @@ from dashboard.queue_rows import queue_rows, queue_totals
 from dashboard.snapshot import WINDOWS_S, FleetSnapshot, Part
 
 Level: TypeAlias = Literal["ok", "warning", "critical", "unknown"]
+NAMES: Final = (
+    "data", "nodes_ready", "nodes_lost", "nodes_leaving", "jobs_stuck", "queues_missing",
+    "queues_paused", "realtime_oldest", "jobs_oldest", "jobs_still", "dead_letters",
+    "batches_late", "nodes_costly",
+)  # fmt: skip
 # How the whole is judged by its parts; unknown beats ok, for nobody looked.
 _WORST: Final[tuple[Level, ...]] = ("critical", "warning", "unknown", "ok")
 # What is looked at anew every second or so, and said to be old after this.
@@ -54,16 +59,29 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 def findings(snapshot: FleetSnapshot, limits: Limits | None = None) -> list[Finding]:
     """Look at everything; one finding for each thing, in a fixed order."""
-    looks: tuple[Callable[[FleetSnapshot, Limits], Finding], ...] = (
-        _data, _nodes, _lost, _leaving, _stuck, _unserved, _paused, _oldest_realtime, _oldest,
-        _stuck_jobs, _dead, _late, _costly,
+    looks: tuple[tuple[Part | None, Callable[[FleetSnapshot, Limits], Finding]], ...] = (
+        (None, _data), ("nodes", _nodes), ("nodes", _lost), ("nodes", _leaving),
+        ("queues", _stuck), ("queues", _unserved), ("queues", _paused),
+        ("queues", _oldest_realtime), ("queues", _oldest), ("jobs", _stuck_jobs),
+        ("queues", _dead), ("batches", _late), ("nodes", _costly),
     )  # fmt: skip
-    return [look(snapshot, limits or Limits()) for look in looks]
+    return [_looked(snapshot, part, look(snapshot, limits or Limits())) for part, look in looks]
 
 
-def worst(found: list[Finding]) -> Level:
-    """Give the level of the whole."""
-    levels = {one.level for one in found}
+def _looked(snapshot: FleetSnapshot, part: Part | None, found: Finding) -> Finding:
+    """Take back a finding whose part could not be read: that nothing was seen is no good news."""
+    if part is None:
+        return found
+    at, trouble = snapshot.read_at.get(part), snapshot.troubles.get(part, "")
+    if at is not None and not (trouble and snapshot.at - at > OLD_S):
+        return found
+    text = trouble or f"the {part} were not read"
+    return msgspec.structs.replace(found, level="unknown", text=text, value=None)
+
+
+def worst(found: Sequence[Finding], ignored: Collection[str] = ()) -> Level:
+    """Give the level of the whole. ignored: names of findings that do not count for it."""
+    levels = {one.level for one in found if one.name not in ignored}
     return next((level for level in _WORST if level in levels), "unknown")
 
 
@@ -77,7 +95,8 @@ def _data(snapshot: FleetSnapshot, _: Limits) -> Finding:
     """Judge whether anything of this can be believed."""
     ages = [snapshot.at - at for part in _NEEDED if (at := snapshot.read_at.get(part)) is not None]
     age_s = max(ages, default=None)
-    trouble = "; ".join(dict.fromkeys(snapshot.troubles.values()))
+    troubles = (snapshot.troubles.get(part, "") for part in _NEEDED)
+    trouble = "; ".join(dict.fromkeys(text for text in troubles if text))
     if age_s is None or len(ages) < len(_NEEDED):
         text = trouble or "nothing was read yet"
         return Finding(name="data", level="unknown", text=text, value=age_s, unit="s")
@@ -90,8 +109,6 @@ def _data(snapshot: FleetSnapshot, _: Limits) -> Finding:
 
 
 def _nodes(snapshot: FleetSnapshot, _: Limits) -> Finding:
-    if "nodes" not in snapshot.read_at:
-        return Finding(name="nodes_ready", level="unknown", text="heartbeats were not read")
     sums, work = totals(fleet_rows(snapshot, WINDOWS_S[0])), queue_totals(snapshot)
     text = f"{sums.ready} of {sums.nodes} nodes ready"
     level: Level = "ok"
@@ -163,6 +180,12 @@ def _age(
         (row.oldest_s, f"{row.tier} {row.model}")
         for row in queue_rows(snapshot, WINDOWS_S[0])
         if row.oldest_s is not None and (row.tier == "realtime") is realtime
+    ]
+    # Who may not read jobs knows the oldest of each tier all the same.
+    ages += [
+        (snapshot.at - at, tier)
+        for tier, at in snapshot.oldest_at.items()
+        if not ages and (tier == "realtime") is realtime
     ]
     if not ages:
         return Finding(name=name, level="ok", text="no job waits", value=0.0, unit="s", view=2)

@@ -23,6 +23,7 @@ from dashboard.snapshot import (
     QueueFact,
 )
 from fleet.errors import UsageError
+from fleet.job import Tier
 from fleet.subjects import plain
 
 VERSION: Final = 1
@@ -54,6 +55,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     troubles: dict[Part, str] = {}
     jobs_in_all: int | None = None
     dead_in_all: int | None = None
+    oldest_at: dict[Tier, float] = {}
     nodes: Changes[NodeFact] = Changes()
     queues: Changes[QueueFact] = Changes()
     jobs: Changes[JobFact] = Changes()
@@ -120,6 +122,7 @@ class Writer:
             troubles=snapshot.troubles,
             jobs_in_all=snapshot.jobs_in_all,
             dead_in_all=snapshot.dead_in_all,
+            oldest_at=snapshot.oldest_at,
             nodes=tables.nodes.changes(snapshot.nodes),
             queues=tables.queues.changes(snapshot.queues),
             jobs=tables.jobs.changes(snapshot.jobs),
@@ -173,6 +176,7 @@ class Reader:
             jobs=tables.jobs.apply(delta.jobs),
             jobs_in_all=delta.jobs_in_all,
             dead_in_all=delta.dead_in_all,
+            oldest_at=delta.oldest_at,
             batches=tables.batches.apply(delta.batches),
             pools=tables.pools.apply(delta.pools),
             costs=self._costs,

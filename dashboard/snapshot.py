@@ -224,7 +224,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     source: where it comes from, in words. connected: whether the broker answers. read_at: when each
     part was read last; a part that is missing never was. troubles: what could not be read, in
     words, by part. jobs: the oldest of each tier; jobs_in_all: how many there are; dead_in_all: how
-    many dead letters. events: the newest, oldest first.
+    many dead letters; oldest_at: when the oldest job of each tier was stored. events: the newest,
+    oldest first.
     """
 
     at: float
@@ -237,6 +238,7 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[JobFact, ...] = ()
     jobs_in_all: int | None = None
     dead_in_all: int | None = None
+    oldest_at: dict[Tier, float] = {}
     batches: tuple[BatchFact, ...] = ()
     pools: tuple[PoolFact, ...] = ()
     costs: CostFact | None = None

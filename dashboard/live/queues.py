@@ -1,6 +1,7 @@
 """Queues: what waits, what is out, how old it is, and how fast it gets done."""
 
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -10,7 +11,7 @@ from dashboard.live.events import Heard
 from dashboard.snapshot import QueueFact, Rates, TenantQueue
 from fleet.broker.connection import Connection
 from fleet.broker.tally import Counted, TierTally, dead_tally, tally
-from fleet.errors import NotFound
+from fleet.errors import BrokerRefused, NotFound
 from fleet.job import TIERS, Tier
 
 # A durable's counts and its stream's are read one after the other: between them jobs come and go,
@@ -48,6 +49,12 @@ class QueueLook:
         return sum(sum(one.stored.values()) for one in self._tallies.values())
 
     @property
+    def oldest_at(self) -> dict[Tier, float]:
+        """When the oldest job of each tier was stored; nothing for a tier without any."""
+        found = {tier: one.oldest_at for tier, one in self._tallies.items()}
+        return {tier: at for tier, at in found.items() if at is not None}
+
+    @property
     def dead(self) -> int | None:
         """All dead letters; None while they were not counted."""
         return None if self._dead is None else sum(self._dead.values())
@@ -75,8 +82,10 @@ class QueueLook:
             raise NotFound("the broker has no queues yet: `fleet init` or `fleet up` makes them")
         self._tallies = tallies
         if now - self._dead_at >= _DEAD_EVERY_S:
-            self._dead = await dead_tally(connection)
             self._dead_at = now
+            self._dead = None
+            with suppress(BrokerRefused):  # not everybody may count them
+                self._dead = await dead_tally(connection)
         stored = self._by_queue()
         self._note_stuck(stored, now)
         self.facts = tuple(

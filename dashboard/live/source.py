@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from dashboard.live.batches import BatchLook, PoolLook
-from dashboard.live.budget import Budget
+from dashboard.live.budget import SLOWEST_S, Budget
 from dashboard.live.events import EventLook, Heard
 from dashboard.live.jobs import JobLook
 from dashboard.live.money import MoneyLook
@@ -158,10 +158,12 @@ class LiveSource:
         await self._events.find(connection, since)
 
     async def _repeat(self, connection: Connection, part: Part, look: Look, every_s: float) -> None:
-        budget = self._budget(part)
+        budget, failures = self._budget(part), 0
         while True:
-            await self._try(connection, part, look)
-            await self._pause(budget.pause_s(max(every_s, self.interval_s)))
+            failures = 0 if await self._try(connection, part, look) else failures + 1
+            # What we may not read, or nobody serves, is not asked for each second.
+            pause_s = budget.pause_s(max(every_s, self.interval_s) * 2**failures)
+            await self._pause(min(SLOWEST_S, pause_s))
 
     async def _once(self, connection: Connection, part: Part, look: Look) -> None:
         """Try until it succeeds."""
@@ -209,6 +211,7 @@ class LiveSource:
             jobs=self._jobs.facts(self._nodes.alive),
             jobs_in_all=self._queues.jobs if "queues" in self._read_at else None,
             dead_in_all=self._queues.dead,
+            oldest_at=self._queues.oldest_at,
             batches=self._batches.facts(),
             pools=self._pools.facts(),
             costs=costs,

@@ -1,5 +1,6 @@
 """How much lies in the queues of a tier, counted by the server in a handful of requests."""
 
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -30,14 +31,24 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TierTally(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tier holds. stored: jobs without an end, by model and tenant; durables: by model."""
+    """What a tier holds. stored: jobs without an end, by model and tenant; durables: by model.
+
+    oldest_at: when the oldest of its jobs was stored, seconds since the epoch; None without any.
+    """
 
     stored: dict[tuple[str, str], int]
     durables: dict[str, Counted]
+    oldest_at: float | None = None
 
 
 class _Place(msgspec.Struct, frozen=True):
     stream_seq: int = 0
+
+
+class _State(msgspec.Struct, frozen=True):
+    messages: int
+    first_ts: datetime
+    subjects: dict[str, int] = {}
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -53,7 +64,7 @@ class _Info(msgspec.Struct, frozen=True):
 async def tally(connection: Connection, tier: Tier) -> TierTally | None:
     """Count one tier; None where its stream is missing. Raises BrokerRefused, BrokerUnreachable."""
     try:
-        stored = await _subjects(connection, job_stream(tier))
+        state = await _state(connection, job_stream(tier))
         infos = await _infos(connection, tier)
     except ApiError as error:
         if error.err_code not in NOT_FOUND:
@@ -62,15 +73,16 @@ async def tally(connection: Connection, tier: Tier) -> TierTally | None:
     prefix = durable(tier, "")
     models = {one.name.removeprefix(prefix): one for one in infos if one.name.startswith(prefix)}
     return TierTally(
-        stored=_by_queue(stored),
+        stored=_by_queue(state.subjects),
         durables={model: _counted(one) for model, one in models.items() if TOKEN.fullmatch(model)},
+        oldest_at=state.first_ts.timestamp() if state.messages else None,
     )
 
 
 async def dead_tally(connection: Connection) -> dict[tuple[str, str, str], int]:
     """Count the dead letters by tier, model and tenant; one request."""
     counts: dict[tuple[str, str, str], int] = {}
-    for subject, count in (await _subjects(connection, DEAD)).items():
+    for subject, count in (await _state(connection, DEAD)).subjects.items():
         _, tier, model, tenant, *_ = [*subject.split("."), *[_FOREIGN] * _PARTS]
         counts[tier, model, tenant] = counts.get((tier, model, tenant), 0) + count
     return counts
@@ -84,9 +96,9 @@ def _by_queue(subjects: dict[str, int]) -> dict[tuple[str, str], int]:
     return counts
 
 
-async def _subjects(connection: Connection, stream: str) -> dict[str, int]:
+async def _state(connection: Connection, stream: str) -> _State:
     info = await connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
-    return msgspec.convert(info["state"].get("subjects") or {}, dict[str, int])
+    return msgspec.convert(info["state"], _State)
 
 
 async def _infos(connection: Connection, tier: Tier) -> list[_Info]:

@@ -40,10 +40,18 @@ DEFAULTS: Final = {
         f"{name}={value:g}" for name, value in DEFAULTS.items()
     ) + ".",
 )  # fmt: skip
+@click.option("--ignore", "ignored", multiple=True, metavar="NAME",
+              help="A finding that is said, and does not count for the exit code.")  # fmt: skip
 @click.option("--prices", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               metavar="FILE", help="Price book; default: the package's example.")  # fmt: skip
 @options.nats
-def command(form: "Form", limits: tuple[str, ...], prices: Path | None, nats: str | None) -> int:
+def command(
+    form: "Form",
+    limits: tuple[str, ...],
+    ignored: tuple[str, ...],
+    prices: Path | None,
+    nats: str | None,
+) -> int:
     """Look once, and say what needs a look: lost and leaving nodes, stuck jobs, late batches.
 
     Everything that is looked at has a line, good or bad, whose name stays; the worst of them is
@@ -53,14 +61,25 @@ def command(form: "Form", limits: tuple[str, ...], prices: Path | None, nats: st
     from dashboard.saying import said
 
     try:
-        found = options.run(_look(nats, prices, _limits(limits)))
+        bounds = _limits(limits)
+        _check(ignored)
+        found = options.run(_look(nats, prices, bounds))
     except UsageError as error:
         # Two is how monitoring calls a fleet that is down, and not a slip of the pen.
         click.echo(f"fleet: {error}", err=True)
         return EXIT_CODES["unknown"]
-    level = worst(found)
+    level = worst(found, ignored)
     click.echo(said(found, level, form))
     return EXIT_CODES[level]
+
+
+def _check(ignored: tuple[str, ...]) -> None:
+    """Raise UsageError for what is the name of no finding: it would be ignored for ever."""
+    from dashboard.findings import NAMES
+
+    for name in ignored:
+        if name not in NAMES:
+            raise UsageError(f"there is no finding {shown(name)}: there are {', '.join(NAMES)}")
 
 
 async def _look(url: str | None, prices: Path | None, limits: "Limits") -> "list[Finding]":

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from textual.app import App
 
 from dashboard.screens.main import VIEWS
-from dashboard.snapshot import FleetSnapshot
+from dashboard.snapshot import PARTS, FleetSnapshot
 from tests import made_up
 from tests.screens import dashboard
 
@@ -45,7 +45,7 @@ def test_a_filter_that_is_typed(snap_compare: Compare) -> None:
 
 
 def test_a_fleet_of_nothing(snap_compare: Compare) -> None:
-    nothing = FleetSnapshot(at=made_up.NOW, read_at={"nodes": made_up.NOW, "queues": made_up.NOW})
+    nothing = FleetSnapshot(at=made_up.NOW, read_at=dict.fromkeys(PARTS, made_up.NOW))
     assert snap_compare(dashboard(nothing))
 
 
