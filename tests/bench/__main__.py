@@ -25,6 +25,7 @@ BENCHMARKS = (
     "screen",
     "dashboard_load",
     "scrape",
+    "tenant_cost",
 )
 
 
