@@ -61,12 +61,6 @@ async def _export(given: dict[str, Any]) -> None:
     settings = Settings.from_env(os.environ)
     log_sink.set_up(settings.log_format)
     host, port = address_of(given["listen"], what="--listen")
-    metrics = FleetMetrics()
-    pages = {
-        "/metrics": metrics.page,
-        "/livez": lambda: Page(b"ok\n"),
-        "/readyz": lambda: verdict(metrics.unready()),
-    }
     async with connect(find_target(given["nats"], os.environ), name="fleet-metrics") as connection:
         surveyor = Surveyor(
             connection,
@@ -77,6 +71,12 @@ async def _export(given: dict[str, Any]) -> None:
             window_s=given["window_s"],
             cost_every_s=given["cost_every_s"],
         )
+        metrics = FleetMetrics(lambda: connection.connected)
+        pages = {
+            "/metrics": metrics.page,
+            "/livez": lambda: Page(b"ok\n"),
+            "/readyz": lambda: verdict(metrics.unready()),
+        }
         with ExitStack() as stack:
             bound = stack.enter_context(listening(pages, host=host, port=port, remedy=REMEDY))
             click.echo(f"http://{host}:{bound}/metrics", err=True)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
+from fleet import log as log_sink
 from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.eventlog import EventLog
@@ -64,6 +65,7 @@ class Ground(NamedTuple):
 async def run_pool(given: Mapping[str, Any], changes: Mapping[str, str]) -> None:
     """Run the manager until Ctrl-C. changes: knobs that are set first."""
     settings = Settings.from_env(os.environ, nats=given["nats"])
+    log_sink.set_up(settings.log_format)
     target = find_target(given["nats"], os.environ)
     by = me()
     async with AsyncExitStack() as stack:

@@ -42,6 +42,7 @@ def command(nats: str | None, every: float | None, *, as_json: bool) -> None:
 
 
 async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> None:
+    from fleet import log as log_sink
     from fleet.broker.beside import Beside
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
@@ -52,6 +53,8 @@ async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> N
     from fleet.sweep import Sweeper, sweep_for_ever, sweep_once
 
     settings = Settings.from_env(os.environ)
+    if every_s is not None:
+        log_sink.set_up(settings.log_format)
 
     def swept(done: "list[Swept]") -> None:
         for one in done:

@@ -21,12 +21,16 @@ _KIND: Final = ("capacity_type", "model")
 
 
 class FleetMetrics:
-    """Holds the last survey, and counts events. `unready` says why there is nothing to tell."""
+    """Holds the last survey, and counts events. `unready` says why there is nothing to tell.
 
-    def __init__(self) -> None:
+    connected: whether the broker is reached at this moment.
+    """
+
+    def __init__(self, connected: Callable[[], bool] = lambda: True) -> None:
         self._registry = registry()
         self._survey: Survey | None = None
-        self._up = False
+        self._answers = False
+        self._connected = connected
         self._events = Counter(
             "fleet_events",
             "What happened in the fleet since the exporter began to listen.",
@@ -39,11 +43,15 @@ class FleetMetrics:
 
     def take(self, survey: Survey) -> None:
         """Tell this from now on."""
-        self._survey, self._up = survey, True
+        self._survey, self._answers = survey, True
 
     def lose(self) -> None:
-        """The broker is gone: what was seen is no news any more."""
-        self._up = False
+        """The broker does not answer: what was seen is no news any more."""
+        self._answers = False
+
+    @property
+    def _up(self) -> bool:
+        return self._answers and self._connected()
 
     def happened(self, kind: str) -> None:
         """Count an event, by its kind as its subject says it."""

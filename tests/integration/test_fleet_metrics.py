@@ -1,83 +1,26 @@
 """What the exporter, a consumer and a manager tell Prometheus, of a fleet that is up."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.children import die_with_parent
 from tests.asking import MODEL, Asker, chat, eventually
 from tests.fleets import QUICK, ROOT, RunningFleet, running_consumer, running_fleet
 from tests.integration.brokers import connected
 from tests.raw import publish_raw
+from tests.scraping import exporter, free_port, get, samples, until
 from tests.server import nats_server
 
 PRICE = 2.5
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def get(url: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as answer:
-        return answer.code, answer.read().decode()
-
-
-def samples(url: str) -> dict[str, float]:
-    """Scrape: samples by name and labels, in a form that tests can write."""
-    return {
-        name + "".join(f"|{value}" for _, value in sorted(labels.items())): value
-        for family in text_string_to_metric_families(get(url)[1])
-        for name, labels, value, *_ in family.samples
-    }
-
-
-@contextmanager
-def exporter(nats: str, *flags: str) -> Iterator[str]:
-    """Run `fleet metrics`; yields the address of its numbers."""
-    command = [sys.executable, "-m", "fleet", "metrics", "--listen", "127.0.0.1:0", "--every", "1"]
-    with subprocess.Popen(
-        [*command, "--nats", nats, *flags],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **QUICK},
-        preexec_fn=die_with_parent,
-    ) as process:
-        assert process.stderr
-        url = process.stderr.readline().strip()
-        try:
-            assert url.startswith("http://127.0.0.1:"), url + process.stderr.read()
-            yield url
-        finally:
-            process.terminate()
-            rest = process.stderr.read()
-    assert process.returncode == 0, rest
-
-
-def until(url: str, name: str, wanted: float, *, bound_s: float = 20.0) -> dict[str, float]:
-    """Scrape until a sample has a value."""
-    give_up = time.monotonic() + bound_s
-    while (found := samples(url)).get(name) != wanted:
-        assert time.monotonic() < give_up, f"{name} is {found.get(name)}, not {wanted}"
-        time.sleep(0.2)
-    return found
+LOOKS = "fleet_manager_looks_total"
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +139,29 @@ def test_without_a_broker_nothing_is_told_but_that(tmp_path: Path) -> None:
         assert not [name for name in found if name.startswith("fleet_topology")]
         assert get(url.replace("/metrics", "/readyz"))[0] == 503
         assert get(url.replace("/metrics", "/livez"))[0] == 200
+
+
+def test_a_manager_tells_that_it_looks_and_what_it_did(nats_url: str, unique: str) -> None:
+    port = free_port()
+    where = ("--provider", "kubernetes", "--listen", "127.0.0.1:0", "--instance-type", "g6.xlarge")
+    command = [sys.executable, "-m", "fleet", "pool", "run", "--model", unique, *where]
+    env = {**os.environ, "FLEET_NATS": nats_url, "FLEET_HEALTH_PORT": str(port)}
+    with subprocess.Popen(command, cwd=ROOT, env=env, preexec_fn=die_with_parent) as process:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            give_up = time.monotonic() + 60
+            while not _ready(address) or not samples(f"{address}/metrics")[LOOKS]:
+                assert time.monotonic() < give_up
+                time.sleep(0.2)
+            found = samples(f"{address}/metrics")
+            with exporter(nats_url) as url:
+                told = until(url, f"fleet_pool_paused|{unique}", 0.0)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    assert found["fleet_manager_broker_connected"] == 1
+    assert found["fleet_manager_look_age_seconds"] < 60
+    assert found["fleet_manager_acts_total|launched|spot"] == 0
+    # The same pool, as the exporter sees it.
+    assert told[f"fleet_pool_wanted_nodes|spot|{unique}"] == 0
+    assert told[f"fleet_pool_decided_timestamp_seconds|{unique}"] > time.time() - 300

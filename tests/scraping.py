@@ -1,0 +1,71 @@
+"""Asking what Prometheus asks, of real processes."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from fleet.children import die_with_parent
+from tests.fleets import QUICK, ROOT
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as answer:
+        return answer.code, answer.read().decode()
+
+
+def samples(url: str) -> dict[str, float]:
+    """Scrape: samples by name and labels, in a form that tests can write."""
+    return {
+        name + "".join(f"|{value}" for _, value in sorted(labels.items())): value
+        for family in text_string_to_metric_families(get(url)[1])
+        for name, labels, value, *_ in family.samples
+    }
+
+
+@contextmanager
+def exporter(nats: str, *flags: str) -> Iterator[str]:
+    """Run `fleet metrics`; yields the address of its numbers."""
+    command = [sys.executable, "-m", "fleet", "metrics", "--listen", "127.0.0.1:0", "--every", "1"]
+    with subprocess.Popen(
+        [*command, "--nats", nats, *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **QUICK},
+        preexec_fn=die_with_parent,
+    ) as process:
+        assert process.stderr
+        url = process.stderr.readline().strip()
+        try:
+            assert url.startswith("http://127.0.0.1:"), url + process.stderr.read()
+            yield url
+        finally:
+            process.terminate()
+            rest = process.stderr.read()
+    assert process.returncode == 0, rest
+
+
+def until(url: str, name: str, wanted: float, *, bound_s: float = 20.0) -> dict[str, float]:
+    """Scrape until a sample has a value."""
+    give_up = time.monotonic() + bound_s
+    while (found := samples(url)).get(name) != wanted:
+        assert time.monotonic() < give_up, f"{name} is {found.get(name)}, not {wanted}"
+        time.sleep(0.2)
+    return found
