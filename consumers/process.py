@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
@@ -15,6 +14,7 @@ from consumers.drain import Drain
 from consumers.health import Pulse, served
 from consumers.identity import Identity
 from consumers.interruption.follow import follow
+from consumers.interruption.signals import signals
 from consumers.lease import Connect, LeaseKeeper
 from consumers.loading import StartEngine, loaded
 from consumers.meter import Totals
@@ -47,7 +47,6 @@ from fleet.settings import Settings
 from fleet.systemd import Unit
 from fleet.tracing import Traces
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # A spot node hands over at once; on-demand ends by an operator's will and has time.
 GRACE_S: Final = {"spot": 0.0, "on-demand": 25.0}
 
@@ -128,7 +127,7 @@ class _Life:
         ground.emit(started(me))
         settings = ground.settings
         orders = control.serve(ground.connection, me.node, self._obey, be_hurt)
-        with self._signals():
+        with signals(self._hear):
             async with asyncio.TaskGroup() as beside:
                 tasks = [
                     beside.create_task(ground.connection.closed()),
@@ -214,22 +213,6 @@ class _Life:
     def _is_ready(self, load_s: float) -> None:
         self._ready = True
         self._turn(NodeReady(at=time.time(), node=self._ground.me.node, load_s=load_s))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn SIGTERM and SIGINT into notices; the second of them hastens the drain."""
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            notice = Notice(kind="terminate", source="signal", detail=number.name)
-            loop.add_signal_handler(number, self._hear, notice)
-        try:
-            yield
-        finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
-                # It ends by itself from here on: a late signal must not make a consumer that
-                # handed everything over look killed, with its last events unsent.
-                signal.signal(number, signal.SIG_IGN)
 
     def _obey(self, order: Order) -> Heard:
         """Do what an operator says, and tell how things stand then."""
