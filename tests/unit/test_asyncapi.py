@@ -78,7 +78,7 @@ def test_tiers_and_headers_are_the_ones_of_the_code() -> None:
     assert headers["job"] == {
         wire.JOB_ID, wire.MSG_ID, wire.DEADLINE, wire.BATCH, wire.TRACEPARENT, REQUEUED_FROM
     }  # fmt: skip
-    assert headers["result"] == {wire.SHA256, wire.WRITER}
+    assert headers["result"] == {wire.SHA256, wire.WRITER, wire.TRACEPARENT}
     assert headers["claim"] == {wire.RECORD}
     assert headers["token"] == {wire.WRITER}
     assert MESSAGES["claim"]["headers"]["properties"][wire.RECORD]["const"] == CLAIM_RECORD
