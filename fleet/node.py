@@ -15,9 +15,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     started_at, at: seconds since the epoch. tokens_generated, items_done: totals since its start.
     price_usd_per_hour: None where nobody said it. notice: who gave it notice, "" where nobody did.
-    leaves_at: when it is expected to vanish, seconds since the epoch. instance_type: of its machine.
-    kv_cache: share of 0 to 1 of the engine's memory for tokens that is in use; None where the
-    engine does not tell.
+    leaves_at: when it is expected to vanish, seconds since the epoch. instance_type: of its
+    machine. kv_cache: share of 0 to 1 of the engine's memory for tokens that is in use; None where
+    the engine does not tell.
     """
 
     node: str
