@@ -1,13 +1,14 @@
 """Money to figures: what goes out now and today, for what, what was saved and lost. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from dashboard.model import NodeRow, fleet_rows, totals
-from dashboard.snapshot import FleetSnapshot, Spend
+from dashboard.snapshot import CostFact, FleetSnapshot, Spend
 from fleet.cost import Report, Row
 
 # Which parts of the bill are work that had to be done once more, or led to nothing.
@@ -40,6 +41,23 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     unpriced_hours: float
 
 
+class CostLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What today's bill went for. usd: with its part of what is nobody's work; direct_usd: without.
+
+    None for what was paid at a price that nobody knows.
+    """
+
+    name: str
+    hours: float
+    usd: float | None
+    direct_usd: float | None
+    items: int
+    output_tokens: int
+    usd_per_million: float | None
+    on_demand_usd: float | None
+    saved_usd: float | None
+
+
 class CostView(msgspec.Struct, frozen=True, kw_only=True):
     """All that the view of costs shows. now_usd_per_hour: None where a node's price is not known.
 
@@ -62,28 +80,47 @@ def cost_view(snapshot: FleetSnapshot, window_s: float) -> CostView:
     past = () if costs is None else costs.spend
     return CostView(
         now_usd_per_hour=totals(nodes).usd_per_hour,
-        today=None if costs is None else figures(costs.today),
-        hour=None if costs is None else figures(costs.hour),
+        today=None if costs is None else figures(costs.today, costs.ends_today),
+        hour=None if costs is None else figures(costs.hour, costs.ends_hour),
         spend=tuple(one for one in past if one.at >= snapshot.at - window_s),
         costly=costly(nodes),
-        doubts=() if costs is None else costs.doubts,
+        doubts=() if costs is None else tuple(_doubts(costs)),
     )
 
 
-def cost_rows(snapshot: FleetSnapshot, by: Group = "pool") -> Sequence[Row]:
+def cost_rows(snapshot: FleetSnapshot, by: Group = "pool") -> list[CostLine]:
     """Give what today's bill went for, dearest first."""
-    if snapshot.costs is None:
-        return ()
-    match by:
-        case "pool":
-            return snapshot.costs.today.rows
-        case "tenant":
-            return snapshot.costs.tenants
-        case "batch":
-            return snapshot.costs.batches
+    costs = snapshot.costs
+    if costs is None:
+        return []
+    rows = {"pool": costs.today.rows, "tenant": costs.tenants, "batch": costs.batches}[by]
+    return [_line(row, has_gaps=costs.today.unpriced_hours > 0) for row in rows]
 
 
-def figures(report: Report) -> Figures:
+def _line(row: Row, *, has_gaps: bool) -> CostLine:
+    """Tell a sum of nothing from one that nobody knows. has_gaps: prices of some nodes are."""
+    is_known = row.usd > 0 or row.hours == 0 or not has_gaps
+    return CostLine(
+        name=row.name,
+        hours=row.hours,
+        usd=row.usd if is_known else None,
+        direct_usd=row.direct_usd if is_known else None,
+        items=row.items,
+        output_tokens=row.output_tokens,
+        usd_per_million=row.usd_per_million if is_known else None,
+        on_demand_usd=row.on_demand_usd,
+        saved_usd=row.saved_usd if is_known else None,
+    )
+
+
+def _doubts(costs: CostFact) -> Iterator[str]:
+    if costs.since is not None:
+        told = datetime.fromtimestamp(costs.since, UTC).strftime("%H:%M")
+        yield f"today counts from {told} UTC on: what happened before is too much to read"
+    yield from costs.doubts
+
+
+def figures(report: Report, interruptions: int) -> Figures:
     """Take what is shown out of a report."""
     lost = [report.parts[name] for name in _REWORK if name in report.parts]
     idle = report.parts.get("idle")
@@ -101,7 +138,7 @@ def figures(report: Report) -> Figures:
         idle_share=idle.share if idle is not None and report.node_hours else None,
         fallback_share=report.fallback.share if work_h else None,
         output_tokens=report.output_tokens,
-        interruptions=len(report.interruptions),
+        interruptions=interruptions,
         unpriced_hours=report.unpriced_hours,
     )
 

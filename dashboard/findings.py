@@ -12,7 +12,15 @@ from dashboard.cost_rows import costly
 from dashboard.job_rows import batch_rows, troubled
 from dashboard.model import fleet_rows, totals
 from dashboard.queue_rows import queue_rows, queue_totals
-from dashboard.snapshot import WINDOWS_S, FleetSnapshot, Part
+from dashboard.snapshot import LOST_KEPT_S, WINDOWS_S, FleetSnapshot, Part
+from fleet.events import (
+    JobTakenOver,
+    NodeDraining,
+    NodeGone,
+    NodeResumed,
+    NodeStarted,
+    NodeStopped,
+)
 
 Level: TypeAlias = Literal["ok", "warning", "critical", "unknown"]
 NAMES: Final = (
@@ -120,10 +128,32 @@ def _nodes(snapshot: FleetSnapshot, _: Limits) -> Finding:
 
 
 def _lost(snapshot: FleetSnapshot, _: Limits) -> Finding:
-    names = [fact.node.node for fact in snapshot.nodes if fact.lost_at is not None]
+    names = sorted(_lost_names(snapshot))
     text = f"lost without a word: {_listed(names)}" if names else "no node was lost lately"
     level: Level = "warning" if names else "ok"
     return Finding(name="nodes_lost", level=level, text=text, value=len(names))
+
+
+def _lost_names(snapshot: FleetSnapshot) -> set[str]:
+    """Name nodes that went without a word: as seen, and as EVENTS tell of the time before."""
+    alive = {fact.node.node for fact in snapshot.nodes if fact.lost_at is None}
+    lost = {fact.node.node for fact in snapshot.nodes if fact.lost_at is not None}
+    in_order: set[str] = set()
+    for event in (fact.event for fact in snapshot.events):
+        match event:
+            case NodeStopped() | NodeDraining():
+                in_order.add(event.node)
+            case NodeResumed() | NodeStarted():
+                in_order.discard(event.node)
+            case NodeGone() if snapshot.at - event.at <= LOST_KEPT_S:
+                lost.add(event.node)
+            case JobTakenOver(released=False, from_node=str(name)) if (
+                snapshot.at - event.at <= LOST_KEPT_S
+            ):
+                lost.add(name)
+            case _:
+                pass
+    return lost - alive - in_order
 
 
 def _leaving(snapshot: FleetSnapshot, _: Limits) -> Finding:

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from dashboard import units
-from dashboard.cost_rows import CostView, cost_rows, cost_view
+from dashboard.cost_rows import CostLine, CostView, cost_rows, cost_view
 from dashboard.event_rows import EventRow, event_rows
 from dashboard.findings import Finding, Level, findings, worst
 from dashboard.job_rows import BatchRow, JobRow, batch_rows, job_rows
@@ -18,7 +18,6 @@ from dashboard.queue_rows import QueueRow, QueueTotals, queue_rows, queue_totals
 from dashboard.snapshot import FleetSnapshot, Part, PoolFact
 from dashboard.table import Order, Table, place
 from dashboard.views import cost, events, fleet, jobs, queue
-from fleet.cost import Row
 
 T = TypeVar("T")
 # Rows of jobs and events that a table shows; the JSON holds all.
@@ -46,8 +45,8 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     batches: list[BatchRow]
     pools: tuple[PoolFact, ...]
     costs: CostView
-    pool_costs: Sequence[Row]
-    tenant_costs: Sequence[Row]
+    pool_costs: list[CostLine]
+    tenant_costs: list[CostLine]
     events: list[EventRow]
 
 

@@ -16,6 +16,8 @@ from fleet.node import Node
 
 # The windows over which rates are told, in seconds.
 WINDOWS_S: Final = (60.0, 300.0, 3600.0)
+# How long a node that was lost without a word is told of.
+LOST_KEPT_S: Final = 600.0
 # held: a node has it. between: given back, or its node is silent; the next one will have it.
 JobState: TypeAlias = Literal["waiting", "held", "between"]
 Part: TypeAlias = Literal["nodes", "queues", "jobs", "batches", "pools", "costs", "events"]
@@ -171,6 +173,8 @@ class Spend(msgspec.Struct, frozen=True, array_like=True):
 class CostFact(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger of today (UTC) and of the last hour. rows are by pool in `today` and `hour`.
 
+    ends_today, ends_hour: how many interruptions there were, of which the reports hold the newest.
+
     since: from when on events were read, where that is later than midnight; seconds since the
     epoch. spend: the last hour, oldest first. tenants, batches: of today. doubts: which prices are
     missing or old, in words.
@@ -179,6 +183,8 @@ class CostFact(msgspec.Struct, frozen=True, kw_only=True):
     today: Report
     hour: Report
     since: float | None = None
+    ends_today: int = 0
+    ends_hour: int = 0
     spend: tuple[Spend, ...] = ()
     tenants: tuple[Row, ...] = ()
     batches: tuple[Row, ...] = ()

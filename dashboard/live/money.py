@@ -85,10 +85,13 @@ def cost_fact(
     whole = report(today, pricing.on_demand, by="pool", since=midnight)
     by_tenant = report(today, pricing.on_demand, by="tenant", since=midnight)
     by_batch = report(today, pricing.on_demand, by="batch", since=midnight)
+    last = report(hour, pricing.on_demand, by="pool", since=now - HOUR_S)
     return CostFact(
         today=_trimmed(whole),
-        hour=_trimmed(report(hour, pricing.on_demand, by="pool", since=now - HOUR_S)),
+        hour=_trimmed(last),
         since=since if since > midnight else None,
+        ends_today=len(whole.interruptions),
+        ends_hour=len(last.interruptions),
         spend=tuple(_spend(found, pricing, now)),
         tenants=by_tenant.rows[:_MOST_ROWS],
         batches=by_batch.rows[:_MOST_ROWS],

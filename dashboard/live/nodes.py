@@ -8,13 +8,12 @@ from dashboard.live.budget import Budget
 from dashboard.live.events import Heard
 from dashboard.live.watch import Change, Watch
 from dashboard.pace import Pace
-from dashboard.snapshot import NodeFact
+from dashboard.snapshot import LOST_KEPT_S, NodeFact
 from fleet.broker.connection import Connection
 from fleet.node import Node
 from fleet.subjects import NODES
 
-# How long a node that was lost stays on the screen, and how many of them.
-LOST_KEPT_S: Final = 600.0
+# So many of those that were lost stay on the screen.
 MOST_LOST: Final = 200
 
 

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from dashboard import units
-from dashboard.cost_rows import CostView, Figures, Group, cost_rows
+from dashboard.cost_rows import CostLine, CostView, Figures, Group, cost_rows
 from dashboard.lines import Line, Piece
 from dashboard.look import Look
 from dashboard.plot import plot
 from dashboard.snapshot import FleetSnapshot
 from dashboard.table import Table
 from dashboard.views.cells import number, word
-from fleet.cost import Row
 
 _GROUPS: tuple[Group, ...] = ("pool", "tenant", "batch")
 
@@ -20,7 +19,7 @@ class CostRow(NamedTuple):
     """A row of today's bill, and what it is grouped by."""
 
     by: Group
-    row: Row
+    row: CostLine
 
 
 def rows(snapshot: FleetSnapshot) -> list[CostRow]:

@@ -11,7 +11,8 @@ from dashboard.job_rows import batch_rows, job_rows
 from dashboard.model import fleet_rows, totals
 from dashboard.overview import percentile
 from dashboard.queue_rows import ALL, queue_rows, queue_totals
-from dashboard.snapshot import FleetSnapshot, JobFact, QueueFact, Rates, TenantQueue
+from dashboard.snapshot import EventFact, FleetSnapshot, JobFact, QueueFact, Rates, TenantQueue
+from fleet.events import AnyEvent, JobTakenOver, NodeGone, NodeStopped
 from fleet.job import Tier
 from tests.made_up import NOW, snapshot
 
@@ -88,7 +89,38 @@ def test_a_costly_node_is_found_by_what_its_tokens_cost() -> None:
 def test_costs_that_were_not_read_are_unknown() -> None:
     view = cost_view(EMPTY, 60)
     assert (view.today, view.now_usd_per_hour) == (None, None)
-    assert cost_rows(EMPTY) == ()
+    assert cost_rows(EMPTY) == []
+
+
+def test_what_was_paid_at_an_unknown_price_is_unknown_and_not_zero() -> None:
+    made = snapshot()
+    assert made.costs is not None
+    rows = tuple(msgspec.structs.replace(row, usd=0.0) for row in made.costs.today.rows)
+    today = msgspec.structs.replace(made.costs.today, rows=rows, unpriced_hours=48.0)
+    costs = msgspec.structs.replace(made.costs, today=today)
+    first, *_ = cost_rows(msgspec.structs.replace(made, costs=costs))
+    assert (first.usd, first.usd_per_million, first.saved_usd) == (None, None, None)
+    assert first.hours > 0
+
+
+def test_a_node_that_was_lost_before_anybody_looked_is_told_by_events() -> None:
+    def lost(*events: AnyEvent) -> float | None:
+        facts = tuple(EventFact(n, event) for n, event in enumerate(events))
+        made = msgspec.structs.replace(snapshot(nodes=2), events=facts)
+        return next(one for one in findings(made) if one.name == "nodes_lost").value
+
+    gone = NodeGone(at=NOW - 60, node="n9", cause="SIGKILL")
+    stopped = NodeStopped(at=NOW - 61, node="n9", cause="signal")
+    assert lost(gone) == 1
+    assert lost(stopped, gone) == 0
+    assert lost(msgspec.structs.replace(gone, at=NOW - 3_600)) == 0
+    assert lost(msgspec.structs.replace(gone, node="node-0001")) == 0, "it is back"
+    taken = JobTakenOver(
+        at=NOW - 5, node="node-0001", tenant="t", job="j", model="m", tier=Tier.BATCH,
+        from_node="n8", released=False, items_done=0, tokens_saved=0,
+    )  # fmt: skip
+    assert lost(taken) == 1
+    assert lost(msgspec.structs.replace(taken, released=True)) == 0
 
 
 def test_findings_name_what_the_screen_shows() -> None:
