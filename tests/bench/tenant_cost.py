@@ -35,7 +35,7 @@ AT_ONCE: Final = 64
 GROUP: Final = 200
 RESULTS: Final = 256
 TENANTS: Final = (10, 100, 1000)
-SYNC: Final = "jetstream { sync_interval: always }"
+SYNC: Final = 'jetstream {{ store_dir: "{store}", max_file_store: 64G, sync_interval: always }}'
 Work = Callable[[Connection, str], Awaitable[float]]
 
 
@@ -70,7 +70,8 @@ async def sides() -> AsyncIterator[tuple[Connection, Connection]]:
     """Connect inside and across, to a fleet that has some results."""
     with tempfile.TemporaryDirectory(prefix="overbook-bench-") as name:
         folder = Path(name)
-        with server_with_accounts(folder, config=SYNC) as server:
+        config = SYNC.format(store=folder / "store")
+        with server_with_accounts(folder, config=config) as server:
             async with (
                 connected_as("@operator", server.url, folder) as operator,
                 connected_as("@sweep", server.url, folder) as sweep,
