@@ -128,8 +128,15 @@ async def test_probes_tell_what_a_consumer_is_up_to(tmp_path: Path, unique: str)
         "FLEET_BLOCKED_S": "3",
         "FLEET_FAULTS": "generate.after=block:7@1",
     }
-    with running_fleet(tmp_path, *ONE_SPOT, "--allow-drills", env=env) as fleet:
-        (name,) = fleet.nodes
+    name = "probed"
+    with (
+        # In a pool on one machine each consumer has a port that is free, and not this one.
+        running_fleet(tmp_path, "--on-demand", "0", "--spot", "0", "--allow-drills") as fleet,
+        running_consumer(
+            tmp_path, fleet.nats, "spot", "--node", name, "--token-rate", "50", env=env
+        ),
+    ):
+        wait_for_line(tmp_path / "spot.log", "node_ready")
         async with connected(fleet.nats) as connection:
             asker = Asker(connection, unique)
             assert probe(port, "/livez") == (200, "ok")
