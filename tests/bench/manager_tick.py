@@ -29,7 +29,8 @@ async def measure(options: Options) -> Sequence[Figure]:
     """Tick again and again, a quarter of a minute apart, while the work goes down."""
     ticks = options.rounds or (5 if options.quick else 50)
     dice = Random(1)
-    members, works = _members(dice), _works(dice)
+    nodes = options.nodes or NODES
+    members, works = _members(dice, nodes), _works(dice)
     memory, now = Memory(), 0.0
     took: list[float] = []
     asked: list[float] = []
@@ -45,7 +46,7 @@ async def measure(options: Options) -> Sequence[Figure]:
         began = time.thread_time()
         outlook(seen, KNOBS, decision, works[-1].name)
         asked.append((time.thread_time() - began) * 1e3)
-    note = f"{NODES} nodes, {BATCHES} batches, {len(decision.at_risk)} named at risk"
+    note = f"{nodes} nodes, {BATCHES} batches, {len(decision.at_risk)} named at risk"
     return (
         at_most(TARGET_MS, median("tick", took, "ms", note)),
         Figure(name="tick_p99", value=round(percentile(took, 99), 2), unit="ms"),
@@ -53,7 +54,7 @@ async def measure(options: Options) -> Sequence[Figure]:
     )
 
 
-def _members(dice: Random) -> Sequence[Member]:
+def _members(dice: Random, nodes: int) -> Sequence[Member]:
     kinds: tuple[CapacityType, ...] = ("spot", "spot", "spot", "on-demand")
     phases: tuple[NodePhase, ...] = ("ready", "ready", "ready", "starting", "leaving")
     return [
@@ -61,7 +62,7 @@ def _members(dice: Random) -> Sequence[Member]:
             name=f"node-{number}", zone=dice.choice(ZONES), capacity_type=dice.choice(kinds),
             phase=dice.choice(phases), idle=dice.random() < 0.1,
         )
-        for number in range(NODES)
+        for number in range(nodes)
     ]  # fmt: skip
 
 

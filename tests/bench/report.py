@@ -27,6 +27,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     items: int | None = None
     tokens: int | None = None
     jobs: int | None = None
+    nodes: int | None = None
     rounds: int | None = None
     engine: Engine = "scripted"
     quick: bool = False

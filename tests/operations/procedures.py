@@ -31,11 +31,11 @@ def steps(text: str) -> list[Step]:
     ]
 
 
-def script(section: str) -> str:
-    """Join the tried blocks of one section. Raises LookupError where there are none."""
-    found = [one.code for one in steps(PAGE.read_text()) if one[:2] == (section, "tried")]
+def script(section: str, mark: str) -> str:
+    """Join the blocks of one section with this mark. Raises LookupError where there are none."""
+    found = [one.code for one in steps(PAGE.read_text()) if one[:2] == (section, mark)]
     if not found:
-        raise LookupError(f"{PAGE.name} has no block under {section!r} that is tried")
+        raise LookupError(f"{PAGE.name} has no block under {section!r} that is marked {mark!r}")
     return "".join(found)
 
 

@@ -1,7 +1,6 @@
 """docs/operations.md keeps to its word: each block was tried, each command exists."""
 
 import re
-import shlex
 
 import click
 import pytest
@@ -19,7 +18,7 @@ FENCED = re.compile(r"```.*?```", re.DOTALL)
 def test_every_block_says_how_it_was_tried() -> None:
     for step in STEPS:
         kind, _, rest = step.mark.partition(" in ")
-        assert kind == "tried" or step.mark.startswith("on your machines: "), step
+        assert kind.partition(",")[0] == "tried" or step.mark.startswith("on your machines: "), step
         for file in rest.split():
             assert (ROOT / file).is_file(), f"{step.section}: there is no {file}"
 
@@ -49,7 +48,8 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("text", commands())
 def test_a_command_and_its_options_exist(text: str) -> None:
-    words = shlex.split(text.partition(" > ")[0])[1:]
+    # Quotes may go on behind the end of what was cut out; options have none.
+    words = text.replace(chr(34), "").split()[1:]
     context = click.Context(root)
     command: click.Command = root
     while isinstance(command, click.Group) and words:
