@@ -39,6 +39,12 @@ def samples(url: str) -> dict[str, float]:
     }
 
 
+def families(url: str) -> set[str]:
+    """Scrape: the names of all that is told, without samples too, and without `_total`."""
+    told = text_string_to_metric_families(get(url)[1])
+    return {family.name.removesuffix("_total") for family in told}
+
+
 @contextmanager
 def exporter(nats: str, *flags: str) -> Iterator[str]:
     """Run `fleet metrics`; yields the address of its numbers."""

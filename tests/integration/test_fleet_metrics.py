@@ -13,10 +13,11 @@ import pytest
 
 from fleet.children import die_with_parent
 from tests.asking import MODEL, Asker, chat, eventually
+from tests.expositions import PARTS, told
 from tests.fleets import QUICK, ROOT, RunningFleet, running_consumer, running_fleet
 from tests.integration.brokers import connected
 from tests.raw import publish_raw
-from tests.scraping import exporter, free_port, get, samples, until
+from tests.scraping import exporter, families, free_port, get, samples, until
 from tests.server import nats_server
 
 PRICE = 2.5
@@ -75,6 +76,17 @@ def test_the_exporter_counts_nodes_queues_and_cost(url: str, consumer: str) -> N
     assert "fleet_broker_sync_always" not in found
     assert get(url.replace("/metrics", "/readyz"))[0] == 200
     assert not [name for name in found if name.startswith("fleet_exporter_unread")]
+
+
+def test_dashboards_and_alerts_ask_for_what_real_processes_tell(url: str, consumer: str) -> None:
+    live = families(url) | families(consumer)
+    # A manager's are tried with it, below; these need a monitor, all prices, and a notice.
+    aside = {
+        "fleet_broker_sync_always", "fleet_cost_saved_dollars", "fleet_node_leaves_time_seconds"
+    }  # fmt: skip
+    ours = {name for name in told() if name.startswith("fleet_") and not name.endswith(PARTS[1:])}
+    made_up = {name.removesuffix("_bucket").removesuffix("_total") for name in ours}
+    assert {name for name in made_up - live if not name.startswith("fleet_manager")} == aside
 
 
 async def test_work_shows_up_where_it_is_done(fleet: RunningFleet, url: str, unique: str) -> None:
