@@ -34,7 +34,7 @@ BODY: Final = b"x" * 1024
 AT_ONCE: Final = 64
 GROUP: Final = 200
 RESULTS: Final = 256
-TENANTS: Final = (10, 100, 1000)
+TENANTS: Final = (10, 100, 400)
 SYNC: Final = 'jetstream {{ store_dir: "{store}", max_file_store: 64G, sync_interval: always }}'
 Work = Callable[[Connection, str], Awaitable[float]]
 
