@@ -123,6 +123,12 @@ class EventLook:
         self._budget = budget
         self._after = 0
         self._shown_to = 0
+        self._created: str | None = None
+        self._is_sure = False
+
+    def restart(self) -> None:
+        """Ask with the next look whether it is still the same stream."""
+        self._is_sure = False
 
     async def begin(self, connection: Connection) -> None:
         """Read the newest, for people to see. Raises BrokerRefused, BrokerUnreachable."""
@@ -147,6 +153,8 @@ class EventLook:
 
     async def look(self, connection: Connection, now: float) -> None:
         """Read what is new. Raises BrokerRefused, BrokerUnreachable."""
+        if not self._is_sure:
+            await self._make_sure(connection)
         async for recorded in EventLog(connection).read(self._after):
             self._budget.took(messages=2)
             self._after = recorded.sequence
@@ -154,6 +162,14 @@ class EventLook:
             self._show(recorded)
         for progress in (*self._heard.queues.values(), *self._heard.batches.values()):
             progress.tick(now)
+
+    async def _make_sure(self, connection: Connection) -> None:
+        """Read another stream of the same name from its beginning."""
+        info = await connection.api(f"STREAM.INFO.{EVENTS}")
+        created = str(info.get("created"))
+        if self._created is not None and created != self._created:
+            self._after = self._shown_to = 0
+        self._created, self._is_sure = created, True
 
     def _show(self, recorded: Recorded) -> None:
         if recorded.sequence > self._shown_to:

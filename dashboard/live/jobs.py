@@ -151,7 +151,9 @@ class JobLook:
             async with aclosing(jobs):
                 async for one in jobs:
                     self._budget.took(one.payload)
-                    known = self._known.get((tier, one.sequence)) or _listed(tier, one)
+                    known = self._known.get((tier, one.sequence))
+                    if known is None or known.queued_at != one.written_at:
+                        known = _listed(tier, one)
                     if known is not None:
                         found.append(known)
                     if len(found) >= LISTED:

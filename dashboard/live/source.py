@@ -112,7 +112,7 @@ class LiveSource:
 
     def _restart(self) -> None:
         """Begin anew after a reconnect: what was written meanwhile was not heard."""
-        for watch in (self._nodes, self._batches, self._pools):
+        for watch in (self._nodes, self._batches, self._pools, self._events):
             watch.restart()
         woken, self._woken = self._woken, asyncio.Event()
         woken.set()

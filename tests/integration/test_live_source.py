@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,62 +11,22 @@ import pytest
 
 from dashboard.findings import findings
 from dashboard.job_rows import job_rows
-from dashboard.live.source import LiveSource
-from dashboard.snapshot import FleetSnapshot, JobFact, NodeFact
+from dashboard.snapshot import FleetSnapshot
 from fleet.broker.claims import Claims
 from fleet.broker.connection import Connection
-from fleet.broker.context import find_target
 from fleet.broker.durables import pause
 from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import provision
 from fleet.broker.queue import Puller
 from fleet.claim import Claim, Past
-from fleet.cli.cost_prices import load_book
-from fleet.errors import BrokerUnreachable, JobRejected, NotFound
+from fleet.errors import BrokerUnreachable, JobRejected
 from fleet.events import JobRetried, NodeGone, NodeMetered, NodeStarted, UsageRecorded
 from fleet.job import Tier
-from fleet.node import Node
 from fleet.subjects import durable, job_stream
 from tests.asking import Asker, chat, chunk
-from tests.integration.brokers import connected
 from tests.integration.queues import take
-from tests.server import nats_server
-
-BOUND_S = 20.0
-QUICK_S = 0.1
-
-
-async def why(_: Connection, tenant: str, job: str) -> Sequence[str]:
-    return (f"asked about {job} of {tenant}",)
-
-
-def live(url: str) -> LiveSource:
-    source = LiveSource(
-        find_target(url, {}), book=load_book(None), why=why, pace_s=QUICK_S, wait_s=1.0
-    )
-    source.interval_s = QUICK_S
-    return source
-
-
-async def seen(
-    snapshots: AsyncGenerator[FleetSnapshot], what: Callable[[FleetSnapshot], bool]
-) -> FleetSnapshot:
-    """Wait until the screen would show it."""
-    async with asyncio.timeout(BOUND_S):
-        async for snapshot in snapshots:
-            if what(snapshot):
-                return snapshot
-    raise AssertionError("the source ended")
-
-
-def node(name: str, model: str, **more: object) -> Node:
-    made = Node(
-        node=name, pid=1, host="h", capacity_type="spot", zone="a", model=model, engine="e",
-        state="ready", started_at=time.time() - 60, at=time.time(), slots=4,
-        price_usd_per_hour=0.5,
-    )  # fmt: skip
-    return msgspec.structs.replace(made, **more)
+from tests.integration.watching import fact, has, job, live, node, seen
 
 
 @pytest.fixture
@@ -89,22 +48,22 @@ async def test_a_heart_that_beats_is_seen_and_one_that_stops_is_lost(
 ) -> None:
     nodes = Nodes(connection)
     await nodes.beat(node(unique, unique, tokens_generated=100), ttl_s=30)
-    await seen(snapshots, lambda s: _has(s, unique))
+    await seen(snapshots, lambda s: has(s, unique))
     await asyncio.sleep(1.1)  # two beats make a rate, and a sample is a second apart
     await nodes.beat(node(unique, unique, tokens_generated=400), ttl_s=1)
-    shown = await seen(snapshots, lambda s: bool(_fact(s, unique).tokens_per_s.minute))
-    assert 100 < (_fact(shown, unique).tokens_per_s.minute or 0) < 400
-    shown = await seen(snapshots, lambda s: _fact(s, unique).lost_at is not None)
-    assert _fact(shown, unique).how == "vanished"
+    shown = await seen(snapshots, lambda s: bool(fact(s, unique).tokens_per_s.minute))
+    assert 100 < (fact(shown, unique).tokens_per_s.minute or 0) < 400
+    shown = await seen(snapshots, lambda s: fact(s, unique).lost_at is not None)
+    assert fact(shown, unique).how == "vanished"
     lost = next(one for one in findings(shown) if one.name == "nodes_lost")
     assert unique in lost.text
     async with EventLog(connection) as log:
         log.emit(NodeGone(at=time.time(), node=unique, cause="reclaimed"))
-    await seen(snapshots, lambda s: _fact(s, unique).how == "reclaimed")
+    await seen(snapshots, lambda s: fact(s, unique).how == "reclaimed")
     await nodes.beat(node(unique, unique), ttl_s=30)
-    await seen(snapshots, lambda s: _fact(s, unique).lost_at is None)
+    await seen(snapshots, lambda s: fact(s, unique).lost_at is None)
     await nodes.forget(unique)
-    await seen(snapshots, lambda s: not _has(s, unique))
+    await seen(snapshots, lambda s: not has(s, unique))
 
 
 async def test_queues_are_counted_by_tenant_and_dead_letters_with_them(
@@ -142,19 +101,19 @@ async def test_a_job_is_followed_from_waiting_to_held_to_between(
     asker = Asker(connection, unique, model=unique)
     receipt = await asker.publish("batch", chunk([chat("x")] * 4), headers={"Fleet-Job-Id": unique})
     shown = await seen(snapshots, lambda s: any(one.job == unique for one in s.jobs))
-    assert (_job(shown, unique).state, _job(shown, unique).items) == ("waiting", 4)
+    assert (job(shown, unique).state, job(shown, unique).items) == ("waiting", 4)
     async with _puller(connection, unique) as puller:
         await take(puller)
-    await seen(snapshots, lambda s: _job(s, unique).state == "held")
+    await seen(snapshots, lambda s: job(s, unique).state == "held")
     claims = Claims(connection)
     claim = Claim(owner=unique, writer="w", sha256="0" * 64, items_done=1, interruptions=2)
     revision = await claims.save(unique, unique, claim, revision=0)
-    shown = await seen(snapshots, lambda s: _job(s, unique).checkpoint_at is not None)
+    shown = await seen(snapshots, lambda s: job(s, unique).checkpoint_at is not None)
     row = next(one for one in job_rows(shown) if one.job == unique)
     assert (row.state, row.node, row.progress, row.interruptions) == ("held", unique, 0.25, 2)
     given_back = msgspec.structs.replace(claim, owner=None)
     await claims.save(unique, unique, given_back, revision=revision)
-    await seen(snapshots, lambda s: _job(s, unique).state == "between")
+    await seen(snapshots, lambda s: job(s, unique).state == "between")
     assert receipt.stream == job_stream(Tier.BATCH)
 
 
@@ -215,63 +174,6 @@ async def test_a_job_has_a_story_and_what_never_was_has_none(
         ]  # fmt: skip
         with pytest.raises(JobRejected):
             await source.story("not a tenant", unique, None)
-
-
-async def test_watching_goes_on_when_the_broker_is_back(tmp_path: Path, unique: str) -> None:
-    with nats_server(tmp_path / "nats") as server:
-        async with connected(server.url) as connection:
-            await provision(connection, [unique])
-            await Nodes(connection).beat(node("one", unique), ttl_s=60)
-        source = live(server.url)
-        async with aclosing(source.snapshots()) as snapshots:
-            await seen(snapshots, lambda s: _has(s, "one"))
-            server.process.kill()
-            server.process.wait()
-            shown = await seen(snapshots, lambda s: not s.connected)
-            assert _has(shown, "one"), "what was known is still shown"
-            with nats_server(tmp_path / "nats", port=server.port):
-                async with connected(server.url) as connection:
-                    await Nodes(connection).beat(node("two", unique), ttl_s=60)
-                shown = await seen(snapshots, lambda s: _has(s, "two"))
-                assert shown.connected
-
-
-async def test_a_broker_without_a_fleet_says_what_to_do(tmp_path: Path) -> None:
-    with nats_server(tmp_path / "nats") as server:
-        async with aclosing(live(server.url).snapshots()) as snapshots:
-            shown = await seen(snapshots, lambda s: "queues" in s.troubles)
-            assert "fleet init" in shown.troubles["queues"]
-            assert "queues" not in shown.read_at
-            assert next(f for f in findings(shown) if f.name == "data").level == "unknown"
-
-
-async def test_a_broker_that_is_not_there_is_said_at_once() -> None:
-    with pytest.raises(BrokerUnreachable):
-        async with aclosing(live("nats://127.0.0.1:1").snapshots()) as snapshots:
-            await anext(snapshots)
-
-
-async def test_a_story_of_nothing_is_not_found(connection: Connection, nats_url: str) -> None:
-    async def nowhere(_: Connection, tenant: str, job: str) -> Sequence[str]:
-        raise NotFound(f"{job} of {tenant} is in no queue")
-
-    source = LiveSource(find_target(nats_url, {}), book=load_book(None), why=nowhere)
-    async with aclosing(source.snapshots()) as snapshots:
-        await anext(snapshots)
-        with pytest.raises(NotFound, match="no trace"):
-            await source.story("nobody", "nothing", None)
-
-
-def _has(snapshot: FleetSnapshot, name: str) -> bool:
-    return any(one.node.node == name for one in snapshot.nodes)
-
-
-def _fact(snapshot: FleetSnapshot, name: str) -> NodeFact:
-    return next(one for one in snapshot.nodes if one.node.node == name)
-
-
-def _job(snapshot: FleetSnapshot, name: str) -> JobFact:
-    return next(one for one in snapshot.jobs if one.job == name)
 
 
 def _waiting(snapshot: FleetSnapshot, model: str) -> tuple[int | None, ...]:
