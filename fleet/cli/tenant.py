@@ -43,6 +43,15 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
 
 
+class _Overlap(Length):
+    """A length of time that may be none."""
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        return 0.0 if value in {"0", "0s"} else super().convert(value, param, ctx)
+
+
 @click.group("tenant")
 def command() -> None:
     """Who may use the broker: tenants with accounts of their own, and the fleet's identities.
@@ -77,11 +86,11 @@ _dir = click.option(
 _overlap = click.option(
     "--overlap",
     "overlap_s",
-    type=Length(),
+    type=_Overlap(),
     default="24h",
     show_default=True,
     metavar="LENGTH",
-    help="How long the old keys count beside the new one.",
+    help="How long the old keys count beside the new one; 0s shuts them out with the reload.",
 )
 _tiers = click.option(
     "--tier", "tiers", type=click.Choice(sorted(map(str, TIERS))), multiple=True,

@@ -62,12 +62,13 @@ class Folder:
         return register
 
     def save(self, register: Register, seeds: Mapping[str, bytes]) -> None:
-        """Put a register in force, with the seeds of its new keys.
+        """Put a register in force, with the seeds of its new keys; what has expired is left out.
 
         Raises UsageError, and changes nothing, if the server would not take it.
         """
+        register = without_expired(register, datetime.now(UTC))
         read_register(write_register(register), origin="the changed register")
-        accounts = _accounts(register)
+        accounts = render(register)
         _try(accounts, self.path)
         for name, seed in seeds.items():
             _replace(self.seed_file(name).with_suffix(_NEW), seed + b"\n", mode=0o600)
@@ -151,10 +152,6 @@ def reload(pid_file: Path) -> int:
             "setting names; the configuration is written, and counts after the next reload"
         ) from error
     return pid
-
-
-def _accounts(register: Register) -> str:
-    return render(without_expired(register, datetime.now(UTC)))
 
 
 def _try(accounts: str, near: Path) -> None:

@@ -14,7 +14,14 @@ from fleet.broker.connection import connect
 from fleet.broker.context import find_target
 from fleet.cli.tenant import command
 from fleet.cli.tenant_files import opened
-from fleet.errors import BrokerRefused, FleetError, JobRejected, NotFound, UsageError
+from fleet.errors import (
+    BrokerRefused,
+    ConnectionLost,
+    FleetError,
+    JobRejected,
+    NotFound,
+    UsageError,
+)
 from fleet.tenancy.keys import new_key
 from fleet.tenancy.register import read_register
 from tests.asking import eventually
@@ -110,6 +117,20 @@ async def test_old_and_new_key_count_side_by_side_until_the_old_one_runs_out(
 
         await eventually(refused, "the old key to be refused")
         assert await works(server, variables(folder, "acme"))
+
+
+async def test_a_key_that_leaked_is_shut_out_at_once(folder: Path, tmp_path: Path) -> None:
+    leaked = tmp_path / "leaked.nk"
+    leaked.write_bytes((folder / "keys" / "@spot.nk").read_bytes())
+    with served(folder, tmp_path / "server") as server:
+        target = find_target(server.url, {"NATS_NKEY": str(leaked)})
+        with pytest.raises(ConnectionLost):
+            async with connect(target, name="t") as thief:
+                pid_file = str(folder / "server.pid")
+                done = tenant(folder, "rotate", "@spot", "--overlap", "0s", "--reload", pid_file)
+                assert done.exit_code == 0, done.output
+                await thief.closed()
+        assert await works(server, variables(folder, "@spot"))
 
 
 def expire(folder: Path, name: str) -> None:
