@@ -73,6 +73,14 @@ soak *args: install
 up *args: setup
     "{{ venv }}/bin/fleet" up {{ args }}
 
+# Record anew the incident that `fleet top --demo` shows: a scripted fleet in trouble, five minutes
+incident: install
+    "{{ python }}" -m tests.showcase.incident
+
+# Draw README.md's pictures of the dashboard anew from that recording
+pictures: install
+    "{{ python }}" -m tests.showcase.picture docs/pictures
+
 # Write docs/schema/ anew from the wire structs
 schema: install
     "{{ python }}" -m fleet.schema docs/schema

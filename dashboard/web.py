@@ -74,13 +74,18 @@ class View(Server):
     ) -> None:
         # `exec`: no shell stays between us and the view, which so ends when we tell it to.
         super().__init__(f"exec {shlex.join(command)}", host=host, port=port, title="fleet top")
-        own = (f"http://{name}:{port}" for name in LOOPBACK_NAMES)
-        self._origins = frozenset({*own, *map(_origin, origins)})
-        self._hosts = frozenset(urlsplit(origin).netloc for origin in self._origins)
+        self._elsewhere = frozenset(map(_origin, origins))
+        self._origins: frozenset[str] = frozenset()
+        self._hosts: frozenset[str] = frozenset()
         self._views = 0
 
-    async def run(self, stop: Callable[[], Awaitable[object]]) -> None:
-        """Serve until `stop()` is over. Raises UsageError where the address cannot be had."""
+    async def run(
+        self, stop: Callable[[], Awaitable[object]], on_ready: Callable[[str], None]
+    ) -> None:
+        """Serve until `stop()` is over. Raises UsageError where the address cannot be had.
+
+        on_ready: told the page's address.
+        """
         runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -91,9 +96,18 @@ class View(Server):
                     f"cannot listen on {self.host}:{self.port} ({error}): choose another port, "
                     "such as --web 127.0.0.1:8091"
                 ) from error
+            self._known_as(int(runner.addresses[0][1]))
+            on_ready(f"http://{self.host}:{self.port}")
             await stop()
         finally:
             await runner.cleanup()
+
+    def _known_as(self, port: int) -> None:
+        """Note which addresses are ours; before that nobody is answered."""
+        self.port = port
+        own = (f"http://{name}:{port}" for name in LOOPBACK_NAMES)
+        self._origins = self._elsewhere.union(own)
+        self._hosts = frozenset(urlsplit(origin).netloc for origin in self._origins)
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """Give a browser a view of its own, for as long as it looks."""
@@ -161,10 +175,11 @@ async def serve(
     port: int,
     origins: Collection[str] = (),
     stop: Callable[[], Awaitable[object]],
+    on_ready: Callable[[str], None],
 ) -> None:
-    """Serve a command's screen on loopback. Raises UsageError."""
+    """Serve a command's screen on loopback; port: 0 takes a free one. Raises UsageError."""
     check_loopback(host)
-    await View(command, host=host, port=port, origins=origins).run(stop)
+    await View(command, host=host, port=port, origins=origins).run(stop, on_ready)
 
 
 def check_loopback(host: str) -> None:

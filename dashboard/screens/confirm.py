@@ -38,6 +38,8 @@ class Confirm(ModalScreen[bool]):
     #buttons Button { margin-left: 2; }
     #buttons Button:focus { text-style: bold reverse; }
     """
+    # A stray Enter changes nothing.
+    AUTO_FOCUS = "#cancel"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "refuse", "Cancel"),
         Binding("left", "app.focus_previous", "Before", show=False),
@@ -69,10 +71,6 @@ class Confirm(ModalScreen[bool]):
                     compact=True,
                     disabled=question.typed is not None,
                 )
-
-    def on_mount(self) -> None:
-        """Begin on Cancel: a stray Enter changes nothing."""
-        self.query_one("#cancel", Button).focus()
 
     @on(Input.Changed, "#typed")
     def _compare(self, event: Input.Changed) -> None:

@@ -215,11 +215,14 @@ def _serve(address: str, where: Where, shape: Shape, origins: Sequence[str]) -> 
         os.environ["FLEET_NATS"] = where.nats
     view = [sys.executable, "-m", "fleet", "top", *where.flags(), *shape.flags()]
 
+    def ready(url: str) -> None:
+        click.echo(f"{url} until Ctrl-C; there is no login", err=True)
+
     async def until_stopped() -> None:
         with stopping() as stop:
-            await serve(view, host=host, port=int(port), origins=origins, stop=stop.asked)
+            await serve(view, host=host, port=int(port), origins=origins, stop=stop.asked,
+                        on_ready=ready)  # fmt: skip
 
-    click.echo(f"http://{address} until Ctrl-C; there is no login", err=True)
     options.run(until_stopped())
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from dashboard.web import MOST_VIEWS, check_loopback, serve
 from fleet.errors import UsageError
-from tests.asking import eventually
 
 # Stands for a view: says that it is one, draws once, and ends when its input does.
 VIEW = """
@@ -26,25 +25,16 @@ COMMAND = (sys.executable, "-c", VIEW)
 @asynccontextmanager
 async def page(*origins: str) -> AsyncIterator[int]:
     """Serve; yield the port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    stop = asyncio.Event()
+    stop, ready = asyncio.Event(), asyncio.Queue[str]()
     async with asyncio.TaskGroup() as group:
         group.create_task(
-            serve(COMMAND, host="127.0.0.1", port=port, origins=origins, stop=stop.wait)
-        )
-        await eventually(lambda: _answers(port), "the page")
-        yield port
+            serve(COMMAND, host="127.0.0.1", port=0, origins=origins, stop=stop.wait,
+                  on_ready=ready.put_nowait)
+        )  # fmt: skip
+        async with asyncio.timeout(10):
+            url = await ready.get()
+        yield int(url.rpartition(":")[2])
         stop.set()
-
-
-async def _answers(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 async def test_the_page_asks_for_nothing_from_elsewhere() -> None:
@@ -119,14 +109,22 @@ async def test_only_loopback_is_listened_on(host: str) -> None:
 
 async def test_a_port_that_is_taken_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="port"):
-        await serve(COMMAND, host="127.0.0.1", port=taken.getsockname()[1], stop=_never)
+        await serve(
+            COMMAND, host="127.0.0.1", port=taken.getsockname()[1], stop=_never, on_ready=_ignore
+        )
 
 
 @pytest.mark.parametrize("origin", ["ops.example", "ftp://x", "https://x/path", "https://"])
 async def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(UsageError, match="origin"):
-        await serve(COMMAND, host="127.0.0.1", port=1, origins=[origin], stop=_never)
+        await serve(
+            COMMAND, host="127.0.0.1", port=1, origins=[origin], stop=_never, on_ready=_ignore
+        )
 
 
 async def _never() -> None:
     await asyncio.Event().wait()
+
+
+def _ignore(url: str) -> None:
+    del url
