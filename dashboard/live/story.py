@@ -41,10 +41,12 @@ async def story(
     subject = results_subject(tenant, batch or "*", job)
     log = fold(job, [one async for one in messages(connection, RESULTS, subject)])
     held = await Claims(connection).get(tenant, job)
-    letter = await _letter(connection, tenant, job)
     reasons: tuple[str, ...] = ()
     with suppress(NotFound):
         reasons = tuple(await why(connection, tenant, job))
+    # A tenant's dead letters are many to read; one that is queued has none.
+    has_ended = not reasons and not log.complete
+    letter = await _letter(connection, tenant, job) if has_ended else None
     steps = [*_past(held.claim if held else None), *steps_of(events, tenant, job)]
     steps += _lines(log)
     if letter is not None:

@@ -1,26 +1,22 @@
 """The screen's source where the broker goes, comes back, is another one, or is not there."""
 
 import time
-from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from dashboard.findings import findings
-from dashboard.live.source import LiveSource
 from dashboard.snapshot import FleetSnapshot
 from fleet.broker.connection import Connection
-from fleet.broker.context import find_target
 from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import provision
-from fleet.cli.cost_prices import load_book
 from fleet.errors import BrokerUnreachable, NotFound
 from fleet.events import NodeGone
 from tests.asking import Asker, chat
 from tests.integration.brokers import connected
-from tests.integration.watching import has, live, node, seen
+from tests.integration.watching import has, live, node, nowhere, seen
 from tests.server import nats_server
 
 
@@ -74,10 +70,7 @@ async def test_a_broker_that_is_not_there_is_said_at_once() -> None:
 
 
 async def test_a_story_of_nothing_is_not_found(provisioned: Connection, nats_url: str) -> None:
-    async def nowhere(_: Connection, tenant: str, job: str) -> Sequence[str]:
-        raise NotFound(f"{job} of {tenant} is in no queue")
-
-    source = LiveSource(find_target(nats_url, {}), book=load_book(None), why=nowhere)
+    source = live(nats_url, why=nowhere)
     async with aclosing(source.snapshots()) as snapshots:
         await anext(snapshots)
         with pytest.raises(NotFound, match="no trace"):

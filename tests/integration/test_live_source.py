@@ -14,6 +14,7 @@ from dashboard.job_rows import job_rows
 from dashboard.snapshot import FleetSnapshot
 from fleet.broker.claims import Claims
 from fleet.broker.connection import Connection
+from fleet.broker.dead import DeadLetters
 from fleet.broker.durables import pause
 from fleet.broker.eventlog import EventLog
 from fleet.broker.nodes import Nodes
@@ -26,7 +27,7 @@ from fleet.job import Tier
 from fleet.subjects import durable, job_stream
 from tests.asking import Asker, chat, chunk
 from tests.integration.queues import take
-from tests.integration.watching import fact, has, job, live, node, seen
+from tests.integration.watching import fact, has, job, live, node, nowhere, seen
 
 
 @pytest.fixture
@@ -200,3 +201,19 @@ def _puller(connection: Connection, model: str) -> Puller:
         expires_s=2.0,
         heartbeat_s=0.5,
     )
+
+
+async def test_the_story_of_a_job_that_was_given_up_ends_with_its_letter(
+    connection: Connection, nats_url: str, unique: str
+) -> None:
+    await DeadLetters(connection).bury(
+        subject=f"jobs.batch.{unique}.{unique}", payload=b"{}", headers={}, reason="no url",
+        code="invalid_body", tenant=unique, job=unique, stream="JOBS_BATCH", sequence=7,
+    )  # fmt: skip
+    source = live(nats_url, why=nowhere)
+    async with aclosing(source.snapshots()) as snapshots:
+        await anext(snapshots)
+        told = await source.story(unique, unique, None)
+    assert told.errors == ("invalid_body: no url",)
+    assert told.steps[-1].what == "given up (invalid_body)"
+    assert told.why[0].startswith("it was given up at ")

@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import msgspec
 
 from dashboard.live.source import LiveSource
+from dashboard.live.story import Why
 from dashboard.snapshot import FleetSnapshot, JobFact, NodeFact
 from fleet.broker.connection import Connection
 from fleet.broker.context import find_target
 from fleet.cli.cost_prices import load_book
+from fleet.errors import NotFound
 from fleet.node import Node
 
 BOUND_S = 20.0
@@ -21,7 +23,11 @@ async def why(_: Connection, tenant: str, job: str) -> Sequence[str]:
     return (f"asked about {job} of {tenant}",)
 
 
-def live(url: str) -> LiveSource:
+async def nowhere(_: Connection, tenant: str, job: str) -> Sequence[str]:
+    raise NotFound(f"{job} of {tenant} is in no queue")
+
+
+def live(url: str, *, why: Why = why) -> LiveSource:
     source = LiveSource(
         find_target(url, {}), book=load_book(None), why=why, pace_s=QUICK_S, wait_s=1.0
     )
