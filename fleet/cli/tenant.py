@@ -3,17 +3,14 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
-import msgspec
 
-from fleet.cli import options
-from fleet.cli.table import aligned
+from fleet.cli.tenant_view import check, context, folder_option, ls
 from fleet.cli.times import Length
 from fleet.errors import UsageError
 from fleet.job import TIERS, Tier
-from fleet.tenancy.grants import inbox_prefix
 from fleet.tenancy.keys import new_key
 from fleet.tenancy.register import (
     MARK,
@@ -22,25 +19,11 @@ from fleet.tenancy.register import (
     Register,
     Role,
     Tenant,
-    known_in,
     role_of,
     with_new_key,
     with_tenant,
     without_tenant,
 )
-
-OVERLAP_S: Final = 86_400.0
-FAILED: Final = 1
-
-
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of `ls`. keys: that count now. expired: that do not, until the next change."""
-
-    name: str
-    keys: int
-    expired: int
-    tiers: tuple[str, ...]
-    models: tuple[str, ...]
 
 
 class _Overlap(Length):
@@ -69,20 +52,12 @@ def _in_folder(inner: Callable[..., Any]) -> Callable[..., Any]:
             "--reload", "pid_file", type=click.Path(path_type=Path), metavar="FILE",
             help="The server's pid_file: have it read the new accounts at once.",
         ),
-        _dir,
+        folder_option,
     ):  # fmt: skip
         inner = option(inner)
     return inner
 
 
-_dir = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    metavar="DIR",
-    help="Where tenants.json, accounts.conf and keys/ are.  [default: here]",
-)
 _overlap = click.option(
     "--overlap",
     "overlap_s",
@@ -103,7 +78,7 @@ _models = click.option(
 
 
 @command.command("init")
-@_dir
+@folder_option
 def init(folder: Path) -> None:
     """Make a register with a key for each of the fleet's identities, and no tenant yet."""
     from fleet.cli.tenant_files import opened
@@ -198,72 +173,6 @@ def apply(folder: Path, pid_file: Path | None) -> None:
     _change(folder, pid_file, lambda register: register, {})
 
 
-@command.command("check")
-@_dir
-@click.pass_context
-def check(context: click.Context, folder: Path) -> None:
-    """Say whether a change is half-done: exit code 1 and what it is."""
-    from fleet.cli.tenant_files import opened
-
-    with opened(folder) as place:
-        found = place.state(place.load())
-    for line in found:
-        click.echo(line)
-    if found:
-        click.echo("`fleet tenant apply` writes the accounts anew", err=True)
-    context.exit(FAILED if found else 0)
-
-
-@command.command("ls")
-@_dir
-@options.as_json
-def ls(folder: Path, *, as_json: bool) -> None:
-    """List identities and tenants."""
-    from fleet.cli.tenant_files import opened
-
-    with opened(folder) as place:
-        listed = _listed(place.load())
-    if as_json:
-        for one in listed:
-            click.echo(msgspec.json.encode(one))
-        return
-    rows = [
-        (one.name, str(one.keys), ",".join(one.tiers) or "all", ",".join(one.models) or "all")
-        for one in listed
-    ]
-    click.echo(aligned([("NAME", "KEYS", "TIERS", "MODELS"), *rows]))
-
-
-@command.command("context")
-@click.argument("name")
-@click.option("--url", required=True, metavar="URL", help="The servers, comma-separated.")
-@click.option("--ca", metavar="FILE", help="Where the authority's certificate will lie.")
-@click.option(
-    "--nkey", metavar="FILE", help="Where the seed will lie; without it, where it lies here."
-)
-@_dir
-def context(*, name: str, url: str, ca: str | None, nkey: str | None, folder: Path) -> None:
-    """Print the file of a context of the nats CLI with which NAME connects.
-
-    Both `nats` and `fleet` read it from nats/context/ in XDG_CONFIG_HOME, by NATS_CONTEXT.
-    """
-    from fleet.cli.tenant_files import opened
-
-    role = role_of(name)
-    with opened(folder) as place:
-        known_in(place.load(), name)
-        seed = nkey or str(place.seed_file(name).absolute())
-    fields = {
-        "description": f"{name}, of {folder.absolute().name}",
-        "url": url,
-        "nkey": seed,
-        "ca": ca,
-        "inbox_prefix": None if role is None else inbox_prefix(role),
-    }
-    given = {field: value for field, value in fields.items() if value is not None}
-    click.echo(msgspec.json.format(msgspec.json.encode(given), indent=2))
-
-
 def _change(
     folder: Path,
     pid_file: Path | None,
@@ -288,19 +197,5 @@ def _reload(pid_file: Path | None) -> None:
         click.echo(f"server {reload(pid_file)} reads its accounts again", err=True)
 
 
-def _listed(register: Register) -> list[Listed]:
-    now = datetime.now(UTC)
-    owned: list[tuple[str, Tenant]] = [
-        *((MARK + role, Tenant(keys=register.identities.get(role, ()))) for role in ROLES),
-        *sorted(register.tenants.items()),
-    ]
-    return [
-        Listed(
-            name=name,
-            keys=sum(key.counts(now) for key in tenant.keys),
-            expired=sum(not key.counts(now) for key in tenant.keys),
-            tiers=tuple(map(str, tenant.tiers)),
-            models=tenant.models,
-        )
-        for name, tenant in owned
-    ]
+for one in (check, context, ls):
+    command.add_command(one)

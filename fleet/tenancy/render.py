@@ -27,6 +27,7 @@ _HEAD: Final = """\
 # register: {digest}
 """
 _DIGEST: Final = "# register: "
+_MARK_DIGITS: Final = 16
 
 
 def account_of(tenant: str) -> str:
@@ -52,9 +53,16 @@ def render(register: Register) -> str:
             account_of(name): _tenant_account(name, tenant)
             for name, tenant in sorted(register.tenants.items())
         },
+        # Nobody's: a server that names it has this register in force.
+        mark_of(register): {},
     }
     head = _HEAD.format(digest=digest_of(register))
     return f'{head}system_account: "{SYSTEM}"\naccounts: {_pretty(accounts)}\n'
+
+
+def mark_of(register: Register) -> str:
+    """Name the account by which a server tells which register it has in force."""
+    return f"register-{digest_of(register)[:_MARK_DIGITS]}"
 
 
 def digest_of(register: Register) -> str:

@@ -50,6 +50,14 @@ class Broker:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def agrees(self) -> bool:
+        """Whether all three have the register in force, as they say."""
+        ca = {"NATS_CA": str(self.folder / "tls" / "ca.pem")}
+        check = ["check", "--dir", str(self.folder), "--servers", "--nats", self.url]
+        checked = CliRunner(env=ca).invoke(tenant, check)
+        assert "3 servers answered: n1, n2, n3" in checked.output
+        return checked.exit_code == 0
+
     def variables(self, name: str) -> dict[str, str]:
         """What somebody's environment holds, by the documents."""
         lines = (self.folder / "keys" / f"{name}.env").read_text().splitlines()
@@ -132,7 +140,9 @@ async def test_two_tenants_are_served_while_a_server_dies_and_keys_change(broker
             broker.script("up")
             rotate = ["rotate", "--dir", str(broker.folder), "@spot", "--overlap", "1h"]
             assert CliRunner().invoke(tenant, rotate).exit_code == 0
+            assert not await asyncio.to_thread(broker.agrees)
             broker.script("reload")
+            assert await asyncio.to_thread(broker.agrees)
             with broker.running("@spot", *CONSUMER, "spot", *SERVED):
                 await eventually(lambda: alive(dashboard, 3), "a new key", bound_s=BOUND_S)
                 await both_are_served(acme, beta)

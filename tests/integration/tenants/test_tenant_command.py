@@ -157,6 +157,18 @@ async def test_a_context_is_what_fleet_and_nats_connect_with(folder: Path, tmp_p
                 assert connection.connected
 
 
+def test_a_server_that_missed_a_change_is_named(folder: Path, tmp_path: Path) -> None:
+    with served(folder, tmp_path / "server") as server:
+        check = ["check", "--servers", "--nats", server.url]
+        assert tenant(folder, *check).exit_code == 0
+        assert tenant(folder, "rotate", "acme").exit_code == 0
+        behind = tenant(folder, *check)
+        assert behind.exit_code == 1
+        assert "has another register in force" in behind.output
+        assert tenant(folder, "apply", "--reload", str(folder / "server.pid")).exit_code == 0
+        assert tenant(folder, *check).exit_code == 0
+
+
 BAD: list[tuple[tuple[str, ...], type[FleetError]]] = [
     (("add", "*"), JobRejected),
     (("add", ">"), JobRejected),
