@@ -43,7 +43,7 @@ NOTE_S: Final = 6.0
 STORY_S: Final = 5.0
 _TELLS: Final = {
     "fleet": "Nodes: state, notice, rates, price",
-    "queue": "Queues by tier, model and tenant: waiting, out, stuck, dead",
+    "queue": "Queues by tier, model and tenant: waiting, in flight, stuck, dead",
     "jobs": "Batches, and jobs without an end; Tab goes from one to the other",
     "cost": "Money: now, today, saved, lost, idle",
     "events": "What happened, newest first",

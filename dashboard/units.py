@@ -1,31 +1,45 @@
 """Numbers as the screen writes them: short, with a unit; a dash is what is unknown. Pure."""
 
+import math
 from typing import Final
 
 DASH: Final = "-"
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+_MINUTES_ALONE: Final = 600
 _DAY: Final = 86400
 _STEPS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def age(seconds: float | None) -> str:
-    """Write a length of time in at most six characters: `0.4s`, `43s`, `4m12`, `3h05`, `2d04h`."""
+    """Write a length of time in at most six characters: `0.4s`, `43s`, `4m12`, `14m`, `3h05`.
+
+    The longer it is, the less often its text changes, and the less is sent.
+    """
     if seconds is None:
         return DASH
     if seconds <= 0:
         return "0s"
-    return f"{seconds:.1f}s" if seconds < 9.95 else _whole(round(seconds))
+    return (
+        f"{seconds:.1f}s" if seconds < 9.95 and seconds != int(seconds) else _whole(round(seconds))
+    )
 
 
 def _whole(seconds: int) -> str:
     if seconds < _MINUTE:
         return f"{seconds}s"
-    if seconds < _HOUR:
+    if seconds < _MINUTES_ALONE:
         return f"{seconds // _MINUTE}m{seconds % _MINUTE:02}"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE}m"
     if seconds < _DAY:
         return f"{seconds // _HOUR}h{seconds % _HOUR // _MINUTE:02}"
     return f"{seconds // _DAY}d{seconds % _DAY // _HOUR:02}h"
+
+
+def beat(seconds: float | None) -> str:
+    """Write how long ago a beat was, in whole seconds, and in as many as it takes: `1s`, `43s`."""
+    return DASH if seconds is None else age(max(1, math.ceil(seconds)))
 
 
 def countdown(seconds: float | None) -> str:

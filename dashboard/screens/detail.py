@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from dashboard.details import Detail, detail_lines, title
 from dashboard.headline import masthead
@@ -14,9 +13,10 @@ from dashboard.look import Look
 from dashboard.picture import Picture
 from dashboard.targets import AnyRow
 from dashboard.widgets.page import Page, Ribbon
+from dashboard.widgets.thrift import ThriftyScreen
 
 
-class DetailScreen(Screen[None]):
+class DetailScreen(ThriftyScreen):
     """A page about a row. It is drawn anew whenever there is something newer."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*DETAIL_KEYS]

@@ -1,12 +1,11 @@
 """The six views, one at a time, in a frame of six lines."""
 
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import DescendantFocus
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from dashboard import headline
@@ -19,6 +18,7 @@ from dashboard.look import Look
 from dashboard.messages import CursorMoved, FilterTyped
 from dashboard.picture import Picture
 from dashboard.queue_rows import queue_rows
+from dashboard.screens.room import Calm, Room, room_of
 from dashboard.seeking import Filter, read
 from dashboard.snapshot import FleetSnapshot
 from dashboard.targets import AnyRow
@@ -26,22 +26,13 @@ from dashboard.views import cost, events, fleet, jobs, queue
 from dashboard.widgets.filter_bar import FilterBar
 from dashboard.widgets.grid import Grid
 from dashboard.widgets.page import Page, Ribbon
+from dashboard.widgets.thrift import ThriftyScreen
 from fleet.errors import UsageError
 
 VIEWS: Final = ("fleet", "queue", "jobs", "cost", "events", "help")
-# How many lines of alarms, and of the plot, a terminal of so many lines has room for.
-_ROOM: Final = ((50, 6, 10), (30, 4, 6), (20, 3, 3), (0, 1, 1))
 
 
-class Room(NamedTuple):
-    """What fits into a height: lines of alarms, lines of the plot, and a line of trends."""
-
-    alarms: int
-    plot: int
-    trends: bool
-
-
-class MainScreen(Screen[None]):
+class MainScreen(ThriftyScreen):
     """Draws a picture; whose it is and what to do with it is the application's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,6 +48,7 @@ class MainScreen(Screen[None]):
         self._shows_actions = shows_actions
         self._picture = Picture(None)
         self._alarms: list[Finding] = []
+        self._calm = Calm()
         self._fleet = Grid(fleet.table(look), look, id="fleet")
         self._queue = Grid(queue.table(look), look, id="queue")
         self._batches = Grid(jobs.batch_table(look), look, id="batches")
@@ -101,8 +93,7 @@ class MainScreen(Screen[None]):
 
     @property
     def _room(self) -> Room:
-        least, lines, plot = next(one for one in _ROOM if self.size.height >= one[0])
-        return Room(lines, plot, trends=least >= 30)
+        return room_of(self.size.height)
 
     @property
     def grid(self) -> Grid[Any] | None:
@@ -161,7 +152,7 @@ class MainScreen(Screen[None]):
                 self._alarms, width=width, most=self._room.alarms, look=look
             )
             ribbon = self.query_one("#alarms", Ribbon)
-            ribbon.styles.height = len(lines)
+            ribbon.styles.height = self._calm.height(len(lines))
             ribbon.show(lines)
             moments = picture.snapshot.history.over(picture.window_s)
             trends = headline.trends(moments, picture.window, width, look)

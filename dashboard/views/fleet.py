@@ -42,7 +42,7 @@ def table(look: Look) -> Table[NodeRow]:
                    cell=lambda row: Cell(f"{row.items}/{row.slots}"),
                    sort=lambda row: row.items),
             number("tok/s", 8, lambda row: row.tokens_per_s, units.rate, priority=3, rate=True),
-            number("beat", 5, lambda row: row.beat_age_s, units.age, priority=7, tone=_beat),
+            number("beat", 5, lambda row: row.beat_age_s, units.beat, priority=7, tone=_beat),
             number("$/h", 6, lambda row: row.price_usd_per_hour, units.usd, priority=2),
             Column(title="$/Mtok", width=8, right=True, priority=5, falls=True,
                    cell=lambda row: _per_token(row, look), sort=lambda row: row.usd_per_million),

@@ -8,10 +8,12 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dashboard.lines import Line, cells_of
+from dashboard.lines import Line, Piece, cells_of
 from dashboard.look import Look
 
 EMPTY: Final = Line(())
+# To move the cursor over fewer cells than these costs more than to write them again.
+NEAR: Final = 12
 
 
 class Painted(ScrollView):
@@ -30,6 +32,9 @@ class Painted(ScrollView):
         super().__init__(id=id)
         self.look = look
         self._drawn: dict[int, Line | None] = {}
+        # Lines that were made to be compared, at which place of scrolling: they are drawn next.
+        self._made: dict[int, Line | None] = {}
+        self._made_at = 0
         self._styles_by_look: dict[tuple[str, bool, bool], Style] = {}
         self.set_class(look.ascii, "ascii")
 
@@ -44,28 +49,34 @@ class Painted(ScrollView):
 
     def refresh_changed(self) -> None:
         """Ask for no more than what is not on the screen yet: a slow line says thank you."""
-        width = self.area.width
+        width, regions = self.area.width, []
+        self._made, self._made_at = {}, self.scroll_offset.y
         for y in range(self.area.height):
             line, before = self.line(y), self._drawn.get(y, EMPTY)
             if line != before:
-                x, end = _changed(line, before, width)
-                self.refresh(Region(x, y, max(1, end - x), 1))
+                self._made[y] = line
+                regions += [Region(x, y, end - x, 1) for x, end in _changed(line, before, width)]
+        if regions:
+            self.refresh(*regions)
 
     def repaint(self) -> None:
         """Draw all of it again: the theme or the columns are others."""
         self._styles_by_look.clear()
         self._drawn.clear()
+        self._made.clear()
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of what is seen."""
-        line = self._drawn[y] = self.line(y)
+        is_made = y in self._made and self._made_at == self.scroll_offset.y
+        line = self._drawn[y] = self._made.pop(y) if is_made else self.line(y)
         width = self.area.width
         if line is None:
             return Strip.blank(width, self.rich_style)
         segments = [Segment(text, self._style(tone, line)) for text, tone in line.pieces]
         rest = self._style("head" if line.head else "plain", line)
-        return Strip(segments).adjust_cell_length(width, rest)
+        # Neighbours that look alike are sent as one, with one escape before them.
+        return Strip(segments).adjust_cell_length(width, rest).simplify()
 
     def _style(self, tone: str, line: Line) -> Style:
         key = (tone, line.cursor, line.dim)
@@ -84,22 +95,25 @@ class Painted(ScrollView):
         self._styles_by_look.clear()
 
 
-def _changed(line: Line | None, before: Line | None, width: int) -> tuple[int, int]:
-    """Tell from which cell to which a line differs from what was drawn."""
+def _changed(line: Line | None, before: Line | None, width: int) -> list[tuple[int, int]]:
+    """Tell from which cells to which a line differs from what was drawn."""
     if line is None or before is None or line[1:] != before[1:]:
-        return 0, width
-    old = {start: (piece, end) for start, end, piece in _spans(before)}
-    new = {start: (piece, end) for start, end, piece in _spans(line)}
-    starts = [start for start in old.keys() | new.keys() if old.get(start) != new.get(start)]
-    ends = [side[start][1] for start in starts for side in (old, new) if start in side]
-    return min(starts), min(width, max(ends))
+        return [(0, width)]
+    old, new = _spans(before), _spans(line)
+    parts: list[tuple[int, int]] = []
+    for start, end, _ in sorted(old ^ new):
+        if parts and start - parts[-1][1] < NEAR:
+            parts[-1] = (parts[-1][0], max(parts[-1][1], end))
+        else:
+            parts.append((start, end))
+    return [(start, min(width, end)) for start, end in parts if start < width]
 
 
-def _spans(line: Line) -> list[tuple[int, int, object]]:
-    spans: list[tuple[int, int, object]] = []
+def _spans(line: Line) -> set[tuple[int, int, Piece]]:
+    spans: set[tuple[int, int, Piece]] = set()
     at = 0
     for piece in line.pieces:
         end = at + cells_of(piece.text)
-        spans.append((at, end, piece))
+        spans.add((at, end, piece))
         at = end
     return spans

@@ -51,14 +51,27 @@ class Moving:
         number = 0
         while True:
             found = self._snapshots[number % VARIANTS]
-            read_at = {part: at + number for part, at in found.read_at.items()}
-            yield msgspec.structs.replace(found, at=found.at + number, read_at=read_at)
+            yield _later(found, number)
             number += 1
             await asyncio.sleep(self.interval_s)
 
     async def story(self, tenant: str, job: str, batch: str | None) -> Story:
         """Nothing is known of anybody."""
         return Story(tenant=tenant, job=job, batch=batch, why=())
+
+
+def _later(found: FleetSnapshot, seconds: int) -> FleetSnapshot:
+    """Move a snapshot on: nodes beat, and what was read is read again."""
+    replace = msgspec.structs.replace
+    return replace(
+        found,
+        at=found.at + seconds,
+        read_at={part: at + seconds for part, at in found.read_at.items()},
+        nodes=tuple(
+            replace(fact, heard_at=fact.heard_at + seconds) if fact.lost_at is None else fact
+            for fact in found.nodes
+        ),
+    )
 
 
 class Timed(Dashboard):

@@ -7,7 +7,7 @@ from dashboard import units
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(None, "-"), (0.42, "0.4s"), (9.97, "10s"), (59.6, "1m00"), (252, "4m12"),
+    [(None, "-"), (0.42, "0.4s"), (9.97, "10s"), (59.6, "1m00"), (252, "4m12"), (883, "14m"),
      (11_100, "3h05"), (187_300, "2d04h"), (-3, "0s"), (0, "0s")],
 )  # fmt: skip
 def test_an_age_is_short(seconds: float | None, shown: str) -> None:
@@ -42,3 +42,8 @@ def test_money_has_as_many_decimals_as_it_deserves(amount: float | None, shown: 
 def test_unknown_is_a_dash_and_never_zero() -> None:
     for write in (units.age, units.countdown, units.count, units.rate, units.usd, units.percent):
         assert write(None) == units.DASH
+
+
+@pytest.mark.parametrize(("ago", "shown"), [(None, "-"), (0.2, "1s"), (1.2, "2s"), (43, "43s")])
+def test_a_beat_is_told_in_whole_seconds(ago: float | None, shown: str) -> None:
+    assert units.beat(ago) == shown
