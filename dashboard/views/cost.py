@@ -68,7 +68,7 @@ def figure_lines(view: CostView, look: Look) -> list[Line]:
 def _figure(figure: "_Figure", view: CostView) -> tuple[Piece, Piece]:
     name, of = figure
     hour, today = (of(one) if one else units.DASH for one in (view.hour, view.today))
-    return Piece(f" {name:<15}", "plain"), Piece(f"{hour:>12}{today:>12}", "strong")
+    return Piece(f" {name:<13}", "plain"), Piece(f"{hour:>13}{today:>13}", "strong")
 
 
 def spend_lines(
@@ -88,14 +88,14 @@ def _unpriced(figures: Figures) -> str:
 
 
 _Figure: TypeAlias = tuple[str, Callable[[Figures], str]]
-_HEAD: Final = f" {'':<15}{'last hour':>12}{'today UTC':>12}"
+_HEAD: Final = f" {'':<13}{'last hour':>13}{'today UTC':>13}"
 _FIGURES: Final[tuple[_Figure, ...]] = (
     ("spent", lambda one: units.usd(one.usd)),
     ("per M tokens", lambda one: units.usd(one.usd_per_million)),
     ("saved by spot", lambda one: _with_share(one.saved_usd, one.saved_share)),
-    ("lost to rework", lambda one: _with_share(one.lost_usd, one.lost_share)),
+    ("lost: rework", lambda one: _with_share(one.lost_usd, one.lost_share)),
     ("idle", lambda one: _with_share(one.idle_usd, one.idle_share)),
-    ("fallback share", lambda one: units.percent(one.fallback_share)),
+    ("on fallback", lambda one: units.percent(one.fallback_share)),
     ("interruptions", lambda one: units.count(one.interruptions)),
-    ("without a price", _unpriced),
+    ("without price", _unpriced),
 )

@@ -31,7 +31,7 @@ def table(look: Look) -> Table[EventRow]:
             number("ago", 6, lambda row: row.age_s, units.age, priority=3, falls=False),
             Column(title="what", width=16, priority=1, cell=lambda row: _kind(row, look),
                    sort=lambda row: row.kind),
-            word("who", 12, lambda row: row.node, look, priority=2, grows=1),
+            word("who", 13, lambda row: row.node, look, priority=2, grows=1),
             Column(title="how", width=36, grows=6,
                    cell=lambda row: Cell(look.text(row.text), _TONES[row.grade]),
                    sort=lambda row: row.text),

@@ -9,12 +9,15 @@ import pytest
 from msgspec.structs import replace
 from textual.app import App
 
+from dashboard.recorded import read
 from dashboard.screens.main import VIEWS
 from dashboard.snapshot import PARTS, FleetSnapshot
+from fleet.cli.top import incident
 from tests import made_up
 from tests.screens import dashboard
 
 Compare = Callable[..., bool]
+MOMENT = 62
 SIZES = ((80, 24), (100, 30), (200, 50))
 
 
@@ -25,11 +28,19 @@ def a_plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="module")
+def recorded() -> FleetSnapshot:
+    """The fleet that ships as a recording, a minute into its trouble."""
+    return list(read(incident()))[MOMENT]
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view(snap_compare: Compare, view: str, size: tuple[int, int]) -> None:
+def test_a_view(
+    snap_compare: Compare, recorded: FleetSnapshot, view: str, size: tuple[int, int]
+) -> None:
     key = str(VIEWS.index(view) + 1)
-    assert snap_compare(dashboard(made_up.snapshot()), press=[key], terminal_size=size)
+    assert snap_compare(dashboard(recorded), press=[key], terminal_size=size)
 
 
 def test_the_page_of_a_job(snap_compare: Compare) -> None:

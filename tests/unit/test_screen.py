@@ -48,7 +48,7 @@ async def until(pilot: Pilot[None], *words: str) -> str:
 
 async def test_each_number_shows_its_view() -> None:
     async with dashboard(made_up.snapshot()).run_test(size=SIZE) as pilot:
-        words = {"2": "waiting", "3": "progress", "4": "lost to rework", "5": "UTC", "6": "Views"}
+        words = {"2": "waiting", "3": "progress", "4": "lost: rework", "5": "UTC", "6": "Views"}
         for key, word in words.items():
             assert word in await press(pilot, key)
 
