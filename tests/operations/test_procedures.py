@@ -36,7 +36,7 @@ async def test_a_node_is_drained_and_its_work_ends_elsewhere(
     ran = await cli.fleet(fleet.nats, "batch", "submit", str(PROMPTS), *flags)
     assert ran.code == 0, ran.err
     node = await busy(asker)
-    ran = await run("Drain a node for maintenance", fleet.nats, NODE=node, BATCH=unique)
+    ran = await run("Drain a node for maintenance", url=fleet.nats, NODE=node, BATCH=unique)
     assert ran.code == 0, ran.err
     assert f"{unique}: proven" in ran.out
     assert fleet.next_event("ended", node=node)["code"] == 0
@@ -44,7 +44,7 @@ async def test_a_node_is_drained_and_its_work_ends_elsewhere(
 
 async def test_the_bill_is_read_and_sums_up(fleet: RunningFleet, asker: Asker) -> None:
     await asker.ask("batch", chat("cheap", 4))
-    ran = await run("Read the bill", fleet.nats)
+    ran = await run("Read the bill", url=fleet.nats)
     assert ran.code == 0, ran.err
     report = json.loads(ran.out.splitlines()[-1])["report"]
     assert report["rows"]

@@ -65,7 +65,7 @@ async def test_a_job_goes_on_over_an_upgrade_and_over_going_back(
             await at_work(connection, "old")
             consumers.enter_context(consumer(tmp_path, server.url, "new", next_version, SLOW))
             await at_work(connection, "new", tokens=0)
-            ran = await run("Upgrade", server.url, NODE="old", MODEL=MODEL)
+            ran = await run("Upgrade", url=server.url, NODE="old", MODEL=MODEL)
             assert ran.code == 0, ran.err
             await at_work(connection, "new")
             consumers.enter_context(consumer(tmp_path, server.url, "again", ROOT, AT_ONCE))
