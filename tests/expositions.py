@@ -14,6 +14,7 @@ from fleet.metrics.node import NodeMetrics
 from fleet.metrics.survey import (
     BrokerSeen,
     CostSeen,
+    Monitored,
     NodesSeen,
     PoolSeen,
     QueueSeen,
@@ -85,7 +86,11 @@ def survey() -> Survey:
                 carries_out=True, troubles=0, budget_usd_per_hour=20.0, priced_at=(("a", 1e9),),
             ),
         ),
-        broker=BrokerSeen(sync_always=True, replicas=3, drift=0),
+        broker=BrokerSeen(
+            monitored=Monitored(sync_always=True, stored_bytes=1, limit_bytes=100),
+            replicas=3,
+            drift=0,
+        ),
         cost=CostSeen(
             window_s=86_400.0, usd=(("spot", "m", "useful", 3.5), ("spot", "m", "idle", 0.5)),
             unpriced_hours=0.0, output_tokens=100, saved_usd=4.0,

@@ -39,14 +39,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SyncConfig(msgspec.Struct, frozen=True):
-    """The part of a server's `/varz` that says when it writes to disk. Nanoseconds."""
+    """The part of a server's `/varz` that says when it writes to disk, and how much at most.
+
+    sync_interval: nanoseconds. max_storage: bytes.
+    """
 
     sync_interval: int = 0
     sync_always: bool = False
+    max_storage: int = 0
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """The part of a server's `/varz` that says how much it stores. Bytes."""
+
+    storage: int = 0
 
 
 class _JetStream(msgspec.Struct, frozen=True):
     config: SyncConfig
+    stats: Stats = Stats()
 
 
 class Varz(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fleet.broker.connection import Connection
     from fleet.broker.durables import DurableState
-    from fleet.cli.checks import Report, SyncConfig
+    from fleet.cli.checks import Report, Varz
 
 MONITOR_S: Final = 5.0
 LOOK_AGAIN_S: Final = 1.0
@@ -85,7 +85,7 @@ async def _examine(
     from fleet.cli import checks
     from fleet.cli.store_checks import examine_stores
 
-    sync = None if monitor is None else await asyncio.to_thread(sync_config, monitor)
+    varz = None if monitor is None else await asyncio.to_thread(varz_of, monitor)
     target = find_target(url, os.environ)
     async with connect(target, name="fleet-doctor") as connection:
         served = models or await served_models(connection)
@@ -97,7 +97,9 @@ async def _examine(
             *checks.check_topology(drifts, served),
             *checks.check_queues(await _queues(connection, served)),
             *await examine_stores(connection),
-            checks.check_sync(sync, replicas=await _replicas(connection)),
+            checks.check_sync(
+                varz.jetstream.config if varz else None, replicas=await _replicas(connection)
+            ),
             checks.check_clock(await _clock_ahead_s(connection)),
         ]
     failed = any(check.state == "failed" for check in verdicts)
@@ -147,8 +149,8 @@ async def _replicas(connection: "Connection") -> int:
     return int(config.get("num_replicas", 1)) if isinstance(config, dict) else 1
 
 
-def sync_config(monitor: str) -> "SyncConfig":
-    """Read the sync setting from `/varz`. Raises UsageError, BrokerUnreachable."""
+def varz_of(monitor: str) -> "Varz":
+    """Read a server's `/varz`. Raises UsageError, BrokerUnreachable."""
     from urllib.error import URLError
     from urllib.request import urlopen
 
@@ -160,9 +162,8 @@ def sync_config(monitor: str) -> "SyncConfig":
     address = f"{monitor.rstrip('/')}/varz"
     try:
         with urlopen(address, timeout=MONITOR_S) as reply:  # noqa: S310 - http only, see above
-            varz = msgspec.json.decode(reply.read(MAX_VARZ_BYTES), type=Varz)
+            return msgspec.json.decode(reply.read(MAX_VARZ_BYTES), type=Varz)
     except (URLError, OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise BrokerUnreachable(
             f"the monitor {address} gave no answer ({error}): check --monitor, or leave it out"
         ) from error
-    return varz.jetstream.config

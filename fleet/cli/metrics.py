@@ -15,6 +15,7 @@ from fleet.cli.times import Length
 if TYPE_CHECKING:
     from fleet.broker.connection import Connection, Message
     from fleet.metrics.fleet import FleetMetrics
+    from fleet.metrics.survey import Monitored
     from fleet.pool.surveyor import Surveyor
 
 REMEDY: Final = "give a free address with --listen"
@@ -24,7 +25,7 @@ REMEDY: Final = "give a free address with --listen"
 @click.option("--listen", default="127.0.0.1:9108", show_default=True, metavar="HOST:PORT",
               help="Where /metrics, /livez and /readyz answer.")  # fmt: skip
 @click.option("--monitor", metavar="URL",
-              help="The server's monitoring address, to see its sync setting.")  # fmt: skip
+              help="The server's monitoring address: its sync setting, its store.")  # fmt: skip
 @click.option("--tenant", "tenants", multiple=True, metavar="NAME",
               help="A tenant to name in a label; all others are `other`.")  # fmt: skip
 @click.option("--every", "every_s", type=click.FloatRange(1, 3600), default=10.0, metavar="S",
@@ -66,7 +67,7 @@ async def _export(given: dict[str, Any]) -> None:
             connection,
             tenants=given["tenants"],
             ack_wait_s=settings.ack_wait_s,
-            sync_always=_monitored(given["monitor"]),
+            monitor=_monitored(given["monitor"]),
             book=load_book(given["prices"]),
             window_s=given["window_s"],
             cost_every_s=given["cost_every_s"],
@@ -118,13 +119,19 @@ async def _listen(connection: "Connection", metrics: "FleetMetrics") -> None:
             await subscription.unsubscribe()
 
 
-def _monitored(monitor: str | None) -> Callable[[], Awaitable[bool | None]]:
-    """Return what asks the server's monitor when it writes to disk; None where there is none."""
-    from fleet.cli.doctor import sync_config
+def _monitored(monitor: str | None) -> Callable[[], Awaitable["Monitored | None"]]:
+    """Return what asks the server's monitor; it knows nothing where there is none."""
+    from fleet.cli.doctor import varz_of
+    from fleet.metrics.survey import Monitored
 
-    async def ask() -> bool | None:
+    async def ask() -> Monitored | None:
         if monitor is None:
             return None
-        return (await asyncio.to_thread(sync_config, monitor)).sync_always
+        stream = (await asyncio.to_thread(varz_of, monitor)).jetstream
+        return Monitored(
+            sync_always=stream.config.sync_always,
+            stored_bytes=stream.stats.storage,
+            limit_bytes=stream.config.max_storage,
+        )
 
     return ask

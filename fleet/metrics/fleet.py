@@ -259,8 +259,15 @@ def _pools(pools: Iterable[PoolSeen]) -> Iterator[Metric]:
 
 
 def _broker(broker: BrokerSeen) -> Iterator[Metric]:
+    if (seen := broker.monitored) is not None:
+        yield from (
+            *gauge(
+                "fleet_broker_sync_always", "Whether confirmed means on disk.", seen.sync_always
+            ),
+            *gauge("fleet_broker_stored_bytes", "What the server stores.", seen.stored_bytes),
+            *gauge("fleet_broker_limit_bytes", "Of which it takes this much.", seen.limit_bytes),
+        )
     yield from (
-        *gauge("fleet_broker_sync_always", "Whether confirmed means on disk.", broker.sync_always),
         *gauge("fleet_broker_replicas", "Servers that keep each result.", broker.replicas),
         *gauge("fleet_topology_drift", "Settings that are not as they should be.", broker.drift),
     )

@@ -82,13 +82,21 @@ class CostSeen(msgspec.Struct, frozen=True, kw_only=True):
     saved_usd: float | None
 
 
+class Monitored(msgspec.Struct, frozen=True, kw_only=True):
+    """What one server's monitor tells. stored_bytes: in its store, of the limit that it was set."""
+
+    sync_always: bool
+    stored_bytes: int
+    limit_bytes: int
+
+
 class BrokerSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """How safe what the broker confirms is. sync_always: None where no monitor was asked.
+    """How safe what the broker confirms is. monitored: None where no monitor was asked.
 
     drift: settings that differ from what they should be. replicas: servers that keep each result.
     """
 
-    sync_always: bool | None
+    monitored: Monitored | None
     replicas: int | None
     drift: int | None
 

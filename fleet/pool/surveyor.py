@@ -18,7 +18,14 @@ from fleet.broker.queued import StreamState
 from fleet.cost import report
 from fleet.errors import BrokerUnreachable, ConnectionLost, FleetError
 from fleet.job import Tier
-from fleet.metrics.survey import BrokerSeen, CostSeen, PoolSeen, QueueSeen, Survey
+from fleet.metrics.survey import (
+    BrokerSeen,
+    CostSeen,
+    Monitored,
+    PoolSeen,
+    QueueSeen,
+    Survey,
+)
 from fleet.pool.seen import (
     StreamInfo,
     dead_letters,
@@ -40,14 +47,14 @@ COMPARE_S: Final = 60.0
 _POOL: Final = "pool"
 _COUNTED: Final = frozenset({DEAD, *(job_stream(tier) for tier in Tier)})
 T = TypeVar("T")
-SyncAlways: TypeAlias = Callable[[], Awaitable[bool | None]]
+Monitor: TypeAlias = Callable[[], Awaitable[Monitored | None]]
 
 
 class Surveyor:
     """Reads a fleet again and again.
 
     tenants: those that may be named; the jobs of others are counted together. ack_wait_s: that
-    durables should have. sync_always: asks the server's monitor, or says None. book: prices where a
+    durables should have. monitor: asks the server's monitor, or says None. book: prices where a
     node did not tell its own. window_s: how far back cost is told; cost_every_s: how often, for all
     events are read for it; 0 for never.
     """
@@ -58,7 +65,7 @@ class Surveyor:
         *,
         tenants: Collection[str] = (),
         ack_wait_s: float,
-        sync_always: SyncAlways,
+        monitor: Monitor,
         book: PriceBook,
         window_s: float,
         cost_every_s: float,
@@ -66,7 +73,7 @@ class Surveyor:
         self._connection = connection
         self._tenants = frozenset(tenants)
         self._ack_wait_s = ack_wait_s
-        self._sync_always = sync_always
+        self._monitor = monitor
         self._book = book
         self._window_s = window_s
         self._cost_every_s = cost_every_s
@@ -142,16 +149,16 @@ class Surveyor:
         if self._told is None or self._told_at is None or now - self._told_at >= COMPARE_S:
             self._told_at = now
             self._told = BrokerSeen(
-                sync_always=await self._always(),
+                monitored=await self._monitored(),
                 replicas=min((info.replicas for info in infos.values()), default=None),
                 drift=len(await drift(self._connection, models, self._ack_wait_s)),
             )
         return self._told
 
-    async def _always(self) -> bool | None:
+    async def _monitored(self) -> Monitored | None:
         """Ask the monitor, which may be gone while the broker is there."""
         try:
-            return await self._sync_always()
+            return await self._monitor()
         except BrokerUnreachable:
             self._unread.append("monitor")
             return None

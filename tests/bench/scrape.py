@@ -96,14 +96,14 @@ def _consumer(nodes: int, rounds: int) -> Sequence[Figure]:
 
 
 def _surveyor(connection: Connection, cost_every_s: float) -> Surveyor:
-    async def unknown() -> bool | None:
+    async def unknown() -> None:
         return None
 
     return Surveyor(
         connection,
         tenants=[f"tenant-{n}" for n in range(TENANTS // 2)],
         ack_wait_s=10.0,
-        sync_always=unknown,
+        monitor=unknown,
         book=PriceBook({}, dated=time.time()),
         window_s=DAY_S,
         cost_every_s=cost_every_s,

@@ -82,7 +82,8 @@ def test_dashboards_and_alerts_ask_for_what_real_processes_tell(url: str, consum
     live = families(url) | families(consumer)
     # A manager's are tried with it, below; these need a monitor, all prices, and a notice.
     aside = {
-        "fleet_broker_sync_always", "fleet_cost_saved_dollars", "fleet_node_leaves_time_seconds"
+        "fleet_broker_sync_always", "fleet_broker_stored_bytes", "fleet_broker_limit_bytes",
+        "fleet_cost_saved_dollars", "fleet_node_leaves_time_seconds",
     }  # fmt: skip
     ours = {name for name in told() if name.startswith("fleet_") and not name.endswith(PARTS[1:])}
     made_up = {name.removesuffix("_bucket").removesuffix("_total") for name in ours}
@@ -142,11 +143,17 @@ def _swept(found: dict[str, float]) -> bool:
 
 def test_without_a_broker_nothing_is_told_but_that(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        with nats_server(tmp_path) as server:
-            url = stack.enter_context(exporter(server.url))
+        port = free_port()
+        with nats_server(tmp_path, config=f'http: "127.0.0.1:{port}"') as server:
+            monitor = f"http://127.0.0.1:{port}"
+            url = stack.enter_context(exporter(server.url, "--monitor", monitor))
             # Nothing is set up there: no queue is told, and that is no error.
             found = until(url, "fleet_exporter_broker_up", 1.0)
             assert "fleet_stream_messages" not in found
+            # But the server tells of itself.
+            assert found["fleet_broker_sync_always"] == 0
+            assert found["fleet_broker_limit_bytes"] == 64e9
+            assert found["fleet_topology_drift"] > 0
         found = until(url, "fleet_exporter_broker_up", 0.0)
         assert not [name for name in found if name.startswith("fleet_topology")]
         assert get(url.replace("/metrics", "/readyz"))[0] == 503

@@ -13,14 +13,14 @@ from tests.expositions import look
 async def test_the_least_of_rights_suffices_for_all_numbers(
     everybody: Mapping[str, Connection],
 ) -> None:
-    async def unknown() -> bool | None:
+    async def unknown() -> None:
         return None
 
     await Nodes(everybody["@operator"]).beat(look().node, ttl_s=60)
     surveyor = Surveyor(
         everybody["@metrics"],
         ack_wait_s=10.0,
-        sync_always=unknown,
+        monitor=unknown,
         book=PriceBook({}, dated=time.time()),
         window_s=DAY_S,
         cost_every_s=60.0,
