@@ -208,5 +208,8 @@ def _stored(reply: Message) -> Stored:
 
 def _refused(stream: str, reply: Message) -> BrokerRefused:
     if reply.status == _NO_RESPONDERS:
-        return BrokerRefused(f"stream {stream} does not exist or is down: run `fleet init`")
+        return BrokerRefused(
+            f"stream {stream} does not exist or is down: run `fleet init`; what tenants read needs "
+            "a `fleet sweep --every`, too"
+        )
     return BrokerRefused(f"reading from {stream} was refused: {reply.status} {reply.description}")

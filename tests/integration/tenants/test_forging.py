@@ -126,3 +126,26 @@ async def test_a_job_bears_its_senders_name_whatever_the_sender_says(
     assert reply["message"]["subject"] == "jobs.batch.m.acme"
     with pytest.raises(BrokerRefused, match="forbidden"):
         await everybody["acme"].append("jobs.batch.m.beta", b"{}")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Nats-Rollup": "all"},
+        {"Nats-Rollup": "sub"},
+        {"Nats-TTL": "1s"},
+        {"Nats-Incr": "1"},
+        {"Nats-Schedule": "@every 1s", "Nats-Schedule-Target": "jobs.batch.m.beta"},
+        {"Nats-Expected-Stream": "RESULTS"},
+        {"Nats-Expected-Last-Sequence": "0"},
+    ],
+    ids=str,
+)
+async def test_no_header_of_a_job_does_more_than_store_it(
+    everybody: Mapping[str, Connection], headers: dict[str, str]
+) -> None:
+    await everybody["beta"].append("jobs.batch.m", b"{}")
+    before = await counts(everybody["@operator"])
+    with pytest.raises(ApiError):
+        await everybody["acme"].append("jobs.batch.m", b"{}", headers=headers)
+    assert await counts(everybody["@operator"]) == before
