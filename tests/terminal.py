@@ -40,6 +40,8 @@ class Terminal:
     def filter(self, text: str) -> None:
         """Type a filter as a person does: Enter once it stands there, and then look up."""
         self.type("/")
+        self.shows("regular expression")
+        time.sleep(SLOW_S)
         self.write(text)
         self.until(lambda screen: text in map(str.strip, screen.splitlines()), "the filter's field")
         self.type("Enter")

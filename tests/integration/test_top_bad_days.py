@@ -76,21 +76,17 @@ async def test_a_broker_that_goes_and_comes_back_is_seen_to_do_so(tmp_path: Path
                         await asyncio.to_thread(leave, screen)
 
 
-async def test_an_empty_fleet_is_no_trouble_on_any_view(tmp_path: Path) -> None:
-    with nats_server(tmp_path / "nats") as server:
-        async with connected(server.url) as connection:
-            await provision(connection, [])
-        with terminal(tmp_path, top(server.url), size=(80, 24)) as screen:
-            await asyncio.to_thread(screen.shows, "live")
-            await asyncio.to_thread(look_at_everything, screen)
-
-
-async def test_a_broker_without_streams_says_what_is_missing(tmp_path: Path) -> None:
+async def test_a_broker_without_streams_says_what_is_missing_and_an_empty_fleet_is_no_trouble(
+    tmp_path: Path,
+) -> None:
     with (
         nats_server(tmp_path / "nats") as server,
         terminal(tmp_path, top(server.url), size=(80, 24)) as screen,
     ):
-        await asyncio.to_thread(screen.until, lambda text: "fleet init" in text, "advice")
+        await asyncio.to_thread(screen.shows, "fleet init")
+        async with connected(server.url) as connection:
+            await provision(connection, [])
+        await asyncio.to_thread(screen.lacks, "fleet init")
         await asyncio.to_thread(look_at_everything, screen)
 
 

@@ -142,7 +142,7 @@ def end_the_job(screen: Terminal) -> None:
     screen.write("doomed")
     screen.until(lambda text: "doomed" in [line.strip(" ▌") for line in text.splitlines()], "it")
     screen.type("Tab", "Tab", "Enter")
-    screen.shows("was running")
+    screen.until(lambda text: "running;" in text or "queued;" in text, "what came of it")
 
 
 def leave(screen: Terminal) -> None:
