@@ -2,6 +2,11 @@
 
 import json
 import logging
+import os
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from opentelemetry import trace
@@ -127,3 +132,37 @@ def test_an_exporter_that_there_is_not_is_refused_with_the_remedy() -> None:
         tracing({"OTEL_TRACES_EXPORTER": "zipkin"}, node="n"),
     ):
         pass
+
+
+def test_spans_reach_a_collector_and_one_that_is_gone_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    got: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(HTTPStatus.OK)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with tracing(os.environ, node="n") as traces, traces.delivery(job(), number=1):
+                pass
+        finally:
+            server.shutdown()
+            thread.join()
+    ((path, body),) = got
+    assert path == "/v1/traces"
+    assert bytes.fromhex(TRACE) in body
+    began = time.monotonic()
+    with tracing(os.environ, node="n") as traces, traces.delivery(job(), number=1):
+        pass
+    assert time.monotonic() - began < 10
