@@ -84,3 +84,9 @@ def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("NO_COLOR", "1")
     app: App[None] = dashboard(made_up.snapshot())
     assert snap_compare(app)
+
+
+def test_the_terminals_own_colours(snap_compare: Compare, recorded: FleetSnapshot) -> None:
+    app = dashboard(recorded)
+    app.theme = "ansi-dark"
+    assert snap_compare(app, press=["3"])

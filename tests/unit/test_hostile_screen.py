@@ -53,7 +53,7 @@ async def test_no_view_and_no_page_obeys_what_it_shows(*, ascii_only: bool) -> N
     made = made_up.snapshot(say=say)
     made = replace(made, troubles={"nodes": say("trouble"), "jobs": say("trouble")})
     app = Dashboard(Told(made, stories=[told(say)]), look=Look(ascii_only), timer=Timer())
-    async with app.run_test(size=(200, 50)) as pilot:
+    async with app.run_test(size=(140, 40)) as pilot:
         for keys in ("1", "2", "3", "4", "5", "6"):
             await pilot.press(keys)
             await pilot.pause()
