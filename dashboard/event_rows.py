@@ -32,10 +32,14 @@ from fleet.events import (
 Grade: TypeAlias = Literal["info", "warning", "bad"]
 # Told by the second by every node: figures for the ledger, and no news for people.
 ROUTINE: Final = (NodeMetered, UsageRecorded)
+OF_JOBS: Final = (JobTakenOver, JobReleased, JobRetried, JobLost, JobDead)
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One event. at: seconds since the epoch; text: what happened, with its numbers."""
+    """One event. at: seconds since the epoch; text: what happened, with its numbers.
+
+    job: tenant and id of the one that it happened to, None where it is about none.
+    """
 
     key: str
     at: float
@@ -44,6 +48,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     node: str
     text: str
     grade: Grade = "info"
+    job: tuple[str, str] | None = None
 
 
 @once
@@ -63,6 +68,7 @@ def _row(fact: EventFact, now: float) -> EventRow:
         node=event.node,
         text=text,
         grade=grade,
+        job=(event.tenant, event.job) if isinstance(event, OF_JOBS) else None,
     )
 
 

@@ -23,5 +23,7 @@ def target_of(row: AnyRow | None) -> Target | None:
             return OnJob(tenant=row.tenant, job=row.job, batch=row.batch)
         case BatchRow():
             return OnBatch(tenant=row.tenant, batch=row.batch)
+        case EventRow(job=(tenant, job)):
+            return OnJob(tenant=tenant, job=job)
         case _:
             return None

@@ -145,6 +145,29 @@ def end_the_job(screen: Terminal) -> None:
     screen.until(lambda text: "running;" in text or "queued;" in text, "what came of it")
 
 
+async def test_a_job_that_was_given_up_is_tried_again_from_the_list_of_events(
+    fleet: RunningFleet, connection: Connection, tmp_path: Path, unique: str
+) -> None:
+    asker = Asker(connection, unique)
+    await asker.publish("batch", b"no job", headers={"Fleet-Job-Id": "bad-job"})
+    letter = await asker.dead_letter("bad-job")
+    with terminal(tmp_path, command(fleet.nats, "--allow-actions"), size=(80, 24)) as screen:
+        await asyncio.to_thread(requeue, screen)
+        again = await asker.dead_letter(f"bad-job-r{letter.sequence}")
+        assert again.code == letter.code
+        await asyncio.to_thread(leave, screen)
+
+
+def requeue(screen: Terminal) -> None:
+    screen.type("5")
+    screen.shows("job dead")
+    screen.filter("bad-job")
+    screen.type("R")
+    screen.shows("Queue bad-job again?", "dead letter")
+    screen.type("Tab", "Enter")
+    screen.shows("bad-job-r")
+
+
 def leave(screen: Terminal) -> None:
     screen.type("q")
     assert screen.ended() == 0
