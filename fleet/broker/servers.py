@@ -9,7 +9,7 @@ from fleet.broker.connection import Connection, Message
 
 QUESTION: Final = "$SYS.REQ.SERVER.PING.ACCOUNTZ"
 # Nobody says how many there are: all that answer within this are all there are.
-ANSWERS_S: Final = 2.0
+ANSWERS_S: Final = 1.0
 
 
 class _Server(msgspec.Struct, frozen=True):

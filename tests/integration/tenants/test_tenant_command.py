@@ -166,7 +166,8 @@ def test_a_server_that_missed_a_change_is_named(folder: Path, tmp_path: Path) ->
         assert behind.exit_code == 1
         assert "has another register in force" in behind.output
         assert tenant(folder, "apply", "--reload", str(folder / "server.pid")).exit_code == 0
-        assert tenant(folder, *check).exit_code == 0
+        # It reads the file in its own time.
+        assert 0 in (tenant(folder, *check).exit_code for _ in range(5))
 
 
 BAD: list[tuple[tuple[str, ...], type[FleetError]]] = [
