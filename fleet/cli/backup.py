@@ -48,6 +48,7 @@ def restore(
 
     Every byte is checked before the first is sent. Stop consumers and producers before; afterwards
     `fleet init` makes what a backup leaves out. What ended since the backup was made is done again.
+    A run that breaks off leaves whole streams, and --only-missing goes on with the others.
     """
     work = _put_back(folder, nats, replicas=replicas, only_missing=only_missing)
     _show(options.run(work), as_json=as_json)
