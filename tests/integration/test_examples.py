@@ -27,6 +27,8 @@ RUN_S = 60
 INSTALL_S = 100
 CLIENT = "@nats-io/transport-node@3.4.0"
 TOKENS = 32
+# What a scripted answer may come to: a token that ends in a zero.
+END = "0 "
 
 
 @pytest.fixture(scope="module")
@@ -143,36 +145,36 @@ def test_an_evaluation_counts_what_is_right_and_is_a_gate(example: Example) -> N
         record["answer"] = answer(f"{system}\nuser: {record['question']}", 8).upper()
     file = example.folder / "questions.jsonl"
     file.write_text("".join(json.dumps(record) + "\n" for record in asked))
-    report = json.loads(example.python("evaluate.py", file, "--at-least", "0.5"))
-    assert report == {
+    flags = ("evaluate.py", file, "--at-least", "0.6", "--wrong", "wrong.jsonl")
+    assert json.loads(example.python(*flags, code=1)) == {
         "model": MODEL, "questions": 6, "right": 3, "unanswered": 0, "score": 0.5,
         "topics": {"geography": 1.0, "sums": 0.0},
     }  # fmt: skip
-    # The same work again is the same batch, and answered at once.
-    again = ("evaluate.py", file, "--at-least", "0.6", "--wrong", "wrong.jsonl")
-    assert json.loads(example.python(*again, code=1)) == report
-    assert [one["id"] for one in lines(example.folder / "wrong.jsonl")] == [
-        "sum-1", "sum-2", "sum-3"
-    ]  # fmt: skip
+    wrong = [one["id"] for one in lines(example.folder / "wrong.jsonl")]
+    assert wrong == ["sum-1", "sum-2", "sum-3"]
 
 
 def test_training_data_leaves_out_what_is_cut_off_or_double(example: Example) -> None:
     tickets = lines(DATA / "tickets.jsonl")
+    system = (
+        "system: You answer customers of a bicycle shop: friendly, exact, at most four sentences."
+    )
+    ended = {
+        record["text"]
+        for record in tickets
+        if END in answer(f"{system}\nuser: {record['text']}", 12)
+    }
+    assert 0 < len(ended) < len(tickets)
+    double = {"id": "again", "text": min(ended)}
     file = example.folder / "tickets.jsonl"
-    double = {**tickets[0], "id": "again"}
     file.write_text("".join(json.dumps(record) + "\n" for record in [*tickets, double]))
-    cut = example.python("training_data.py", file, "t.jsonl", "v.jsonl")
-    assert json.loads(cut) == {"cut off": 7}
-    flags = ("training_data.py", file, "t.jsonl", "v.jsonl", "--end", "0 ")
+    flags = ("training_data.py", file, "t.jsonl", "v.jsonl", "--end", END, "--max-tokens", "12")
     counts = json.loads(example.python(*flags))
-    assert counts["double"] == 1
+    assert (counts["cut off"], counts["double"]) == (len(tickets) - len(ended), 1)
     examples = lines(example.folder / "t.jsonl") + lines(example.folder / "v.jsonl")
-    assert len(examples) == counts["train"] + counts["validation"] == len(tickets)
     roles = [tuple(one["role"] for one in each["messages"]) for each in examples]
     assert set(roles) == {("system", "user", "assistant")}
-    assert {each["messages"][1]["content"] for each in examples} == {
-        record["text"] for record in tickets
-    }
+    assert {each["messages"][1]["content"] for each in examples} == ended
 
 
 def test_labels_are_printed_as_they_come_and_bad_lines_stop_nothing(
