@@ -19,9 +19,10 @@ Trouble: TypeAlias = TroubleState | Literal[""]
 class JobRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job without an end. progress: share of 0 to 1 of its items; None where not known.
 
-    age_s: since it was stored. checkpoint_age_s: None while nothing of it was saved. expires_in_s:
-    negative once its deadline passed. trouble: stuck: a node has it and nothing of it moves;
-    suspect: it may kill engines; failing: by its own fault; late: past its deadline.
+    age_s: since it was stored. checkpoint_age_s: since a checkpoint last held more than the one
+    before; None while nothing of it was saved. expires_in_s: negative once its deadline passed.
+    trouble: stuck: a node has it and nothing of it moves; suspect: it may kill engines; failing: by
+    its own fault; late: past its deadline.
     """
 
     key: str
@@ -119,7 +120,8 @@ def batch_rows(snapshot: FleetSnapshot, window_s: float) -> list[BatchRow]:
 
 def _job(job: JobFact, now: float) -> JobRow:
     age_s = max(0.0, now - job.queued_at)
-    saved_s = None if job.checkpoint_at is None else max(0.0, now - job.checkpoint_at)
+    saved_at = saved_since(job)
+    saved_s = None if saved_at is None else max(0.0, now - saved_at)
     left_s = None if job.deadline is None else job.deadline - now
     return JobRow(
         # An id may be stored twice, a place only once.
@@ -141,6 +143,13 @@ def _job(job: JobFact, now: float) -> JobRow:
         trouble=_trouble(job, now),
         error=job.error,
     )
+
+
+def saved_since(job: JobFact) -> float | None:
+    """Say since when what is saved of a job is as it is; None while nothing is."""
+    if job.checkpoint_at is None or job.moved_at is None:
+        return job.checkpoint_at
+    return min(job.checkpoint_at, job.moved_at)
 
 
 def _progress(job: JobFact) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dashboard.event_rows import told
+from dashboard.job_rows import saved_since
 from dashboard.snapshot import EventFact, FleetSnapshot, JobFact, Step, Story
 from fleet.errors import NotFound
 from fleet.events import JobDead, JobLost, JobReleased, JobRetried, JobTakenOver
@@ -57,8 +58,9 @@ def _why(fact: JobFact, snapshot: FleetSnapshot) -> list[str]:
             found = [f"{fact.node or 'a node'} has it"]
         case "between":
             found = [f"it is between nodes: {fact.node or 'nobody'} had it last"]
-    if fact.checkpoint_at is not None:
-        found.append(f"what there is was saved {snapshot.at - fact.checkpoint_at:.0f} s ago")
+    saved_at = saved_since(fact)
+    if saved_at is not None:
+        found.append(f"what is saved of it is {snapshot.at - saved_at:.0f} s old")
     if fact.interruptions:
         found.append(f"it outlived {fact.interruptions} nodes")
     if fact.attempts:
