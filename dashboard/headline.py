@@ -1,7 +1,7 @@
 """The lines that frame every view: how the fleet does, and what needs a look. Pure."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 
@@ -13,7 +13,7 @@ from dashboard.model import fleet_rows, totals
 from dashboard.picture import Picture
 from dashboard.queue_rows import queue_totals
 from dashboard.snapshot import Moment
-from dashboard.table import Tone
+from dashboard.table import Order, Tone
 
 Group = tuple[Piece, ...]
 # A view whose data is older than this many looks, and this many seconds, is not of now.
@@ -138,23 +138,37 @@ def trends(moments: Sequence[Moment], window: str, width: int, look: Look) -> Li
     return Line(_fit(groups, width))
 
 
-def status(
-    picture: Picture, *, position: int, shown: int, total: int, sort: str, filter_text: str,
-    look: Look,
-) -> Line:  # fmt: skip
+class Standing(NamedTuple):
+    """Which row of how many the cursor is on. shown: by the filter; total: that are listed.
+
+    in_all: that there are, where only the oldest are listed; None where all of them are.
+    """
+
+    position: int
+    shown: int
+    total: int
+    order: Order
+    filter_text: str
+    in_all: int | None = None
+
+
+def status(picture: Picture, at: Standing | None, look: Look) -> Line:
     """Make the line below the table: which rows these are, or what was said last."""
     if picture.note:
         return Line((Piece(f" {look.text(picture.note)}", "warn"),))
-    if not total:
+    if at is None or not at.total:
         return Line(())
-    rows = (
-        f" {position} of {shown}" if shown == total else f" {position} of {shown}, {total} in all"
-    )
+    rows = f" {at.position} of {at.shown}"
+    if at.shown != at.total:
+        rows += f", {at.total} listed"
     pieces = [Piece(rows, "dim")]
-    if sort:
-        pieces.append(Piece(f"   by {sort}", "dim"))
-    if filter_text:
-        pieces.append(Piece(f"   /{look.text(filter_text)}", "warn"))
+    if at.in_all is not None and at.in_all > at.total:
+        pieces.append(Piece(f"   the oldest of {at.in_all}", "warn"))
+    if at.order.title or at.order.reverse:
+        turned = ", reversed" if at.order.reverse else ""
+        pieces.append(Piece(f"   by {at.order.title or 'the usual order'}{turned}", "dim"))
+    if at.filter_text:
+        pieces.append(Piece(f"   /{look.text(at.filter_text)}", "warn"))
     return Line(tuple(pieces))
 
 

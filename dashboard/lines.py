@@ -1,7 +1,7 @@
 """Rows to lines of a table: as wide as their columns, cut with an ellipsis. Pure."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 
@@ -9,6 +9,8 @@ from dashboard.look import Look
 from dashboard.table import GAP, Cell, Order, Placed, Table, Tone
 
 Row = TypeVar("Row")
+# To move a terminal's cursor over fewer cells than these costs more than to write them again.
+NEAR: Final = 12
 
 
 class Piece(NamedTuple):
@@ -71,3 +73,27 @@ def cut(text: str, width: int, look: Look) -> str:
 def cells_of(text: str) -> int:
     """Tell how many cells a text takes."""
     return len(text) if text.isascii() else cell_len(text)
+
+
+def changed(line: Line | None, before: Line | None, width: int) -> list[tuple[int, int]]:
+    """Tell from which cells to which a line differs from what was drawn."""
+    if line is None or before is None or line[1:] != before[1:]:
+        return [(0, width)]
+    old, new = _spans(before), _spans(line)
+    parts: list[tuple[int, int]] = []
+    for start, end, _ in sorted(old ^ new):
+        if parts and start - parts[-1][1] < NEAR:
+            parts[-1] = (parts[-1][0], max(parts[-1][1], end))
+        else:
+            parts.append((start, end))
+    return [(start, min(width, end)) for start, end in parts if start < width]
+
+
+def _spans(line: Line) -> set[tuple[int, int, Piece]]:
+    spans: set[tuple[int, int, Piece]] = set()
+    at = 0
+    for piece in line.pieces:
+        end = at + cells_of(piece.text)
+        spans.add((at, end, piece))
+        at = end
+    return spans

@@ -12,6 +12,7 @@ from dashboard import headline
 from dashboard.cost_rows import cost_view
 from dashboard.event_rows import event_rows
 from dashboard.findings import Finding, alarms
+from dashboard.headline import Standing
 from dashboard.job_rows import batch_rows, job_rows
 from dashboard.keys import ACTION_KEYS, LIST_KEYS, ROW_KEYS, SCREEN_KEYS, help_lines, hints
 from dashboard.look import Look
@@ -202,21 +203,17 @@ class MainScreen(ThriftyScreen):
         self._costs.show(cost.rows(snapshot))
 
     def _draw_status(self) -> None:
-        grid = self.grid
-        order = grid.order if grid is not None else None
-        sort = order.title if order is not None else ""
-        if order is not None and order.reverse:
-            sort = f"{sort or 'the usual order'}, reversed"
-        line = headline.status(
-            self._picture,
-            position=grid.position if grid is not None else 0,
-            shown=grid.shown if grid is not None else 0,
-            total=grid.total if grid is not None else 0,
-            sort=sort,
-            filter_text=grid.filter.text if grid is not None else "",
-            look=self.look,
-        )
+        line = headline.status(self._picture, self._standing, self.look)
         self.query_one("#status", Ribbon).show([line])
+
+    @property
+    def _standing(self) -> Standing | None:
+        grid, snapshot = self.grid, self._picture.snapshot
+        if grid is None or snapshot is None:
+            return None
+        in_all = snapshot.jobs_in_all if grid is self._jobs else None
+        text = grid.filter.text
+        return Standing(grid.position, grid.shown, grid.total, grid.order, text, in_all)
 
     def on_cursor_moved(self, event: CursorMoved) -> None:
         """Say which row it is."""

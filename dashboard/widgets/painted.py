@@ -8,12 +8,10 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dashboard.lines import Line, Piece, cells_of
+from dashboard.lines import Line, changed
 from dashboard.look import Look
 
 EMPTY: Final = Line(())
-# To move the cursor over fewer cells than these costs more than to write them again.
-NEAR: Final = 12
 
 
 class Painted(ScrollView):
@@ -55,7 +53,7 @@ class Painted(ScrollView):
             line, before = self.line(y), self._drawn.get(y, EMPTY)
             if line != before:
                 self._made[y] = line
-                regions += [Region(x, y, end - x, 1) for x, end in _changed(line, before, width)]
+                regions += [Region(x, y, end - x, 1) for x, end in changed(line, before, width)]
         if regions:
             self.refresh(*regions)
 
@@ -93,27 +91,3 @@ class Painted(ScrollView):
         """Forget styles that were made of the former ones."""
         super().notify_style_update()
         self._styles_by_look.clear()
-
-
-def _changed(line: Line | None, before: Line | None, width: int) -> list[tuple[int, int]]:
-    """Tell from which cells to which a line differs from what was drawn."""
-    if line is None or before is None or line[1:] != before[1:]:
-        return [(0, width)]
-    old, new = _spans(before), _spans(line)
-    parts: list[tuple[int, int]] = []
-    for start, end, _ in sorted(old ^ new):
-        if parts and start - parts[-1][1] < NEAR:
-            parts[-1] = (parts[-1][0], max(parts[-1][1], end))
-        else:
-            parts.append((start, end))
-    return [(start, min(width, end)) for start, end in parts if start < width]
-
-
-def _spans(line: Line) -> set[tuple[int, int, Piece]]:
-    spans: set[tuple[int, int, Piece]] = set()
-    at = 0
-    for piece in line.pieces:
-        end = at + cells_of(piece.text)
-        spans.add((at, end, piece))
-        at = end
-    return spans

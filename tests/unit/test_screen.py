@@ -56,9 +56,15 @@ async def test_each_number_shows_its_view() -> None:
 async def test_a_filter_narrows_at_every_letter_and_esc_takes_it_away() -> None:
     async with dashboard(made_up.snapshot()).run_test(size=SIZE) as pilot:
         assert "on-demand" not in await press(pilot, *"/spot")
-        assert "1 of 9, 12 in all" in await press(pilot, "enter")
+        assert "1 of 9, 12 listed" in await press(pilot, "enter")
         assert "1 of 12" in await press(pilot, "escape")
         assert "node-0006" not in await press(pilot, *"/!spot", "enter")
+
+
+async def test_where_only_the_oldest_jobs_are_listed_it_says_of_how_many() -> None:
+    made = replace(made_up.snapshot(), jobs_in_all=12_345)
+    async with dashboard(made).run_test(size=SIZE) as pilot:
+        assert "1 of 40   the oldest of 12345" in await press(pilot, "3")
 
 
 async def test_a_filter_that_is_no_expression_says_so_and_changes_nothing() -> None:
