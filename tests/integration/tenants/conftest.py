@@ -10,10 +10,8 @@ from fleet.broker.beside import Beside
 from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
 from fleet.broker.tenant_reads import serve_reads
-from tests.server import nats_server
-from tests.tenants import EVERYBODY, connected_as, register, server_with_accounts
-
-__all__ = ["nats_server", "register"]
+from tests.integration.tenants.registers import tenant
+from tests.tenants import EVERYBODY, connected_as, server_with_accounts
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +34,11 @@ async def everybody(accounts_url: str, tmp_path: Path) -> AsyncIterator[Mapping[
         # Once it has been heard by the server.
         await connections["@sweep"].api("INFO")
         yield connections
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "register"
+    assert tenant(place, "init").exit_code == 0
+    assert tenant(place, "add", "acme").exit_code == 0
+    return place
