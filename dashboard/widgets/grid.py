@@ -175,6 +175,7 @@ class Grid(Painted, Generic[Row], can_focus=True):
                 again = column.title == self.order.title
                 self.order = Order(column.title, again and not self.order.reverse)
                 self._arrange()
+                self.post_message(CursorMoved())
                 return
 
     def action_down(self) -> None:

@@ -84,6 +84,22 @@ async def test_sorting_goes_on_to_the_next_column_and_can_be_turned_round() -> N
         assert next(row for row in rows if row.startswith("node-")).startswith("node-0011")
 
 
+async def test_rows_are_walked_by_keys_and_by_the_mouse() -> None:
+    async with dashboard(made_up.snapshot(nodes=100)).run_test(size=SIZE) as pilot:
+        assert "100 of 100" in await press(pilot, "G")
+        assert "99 of 100" in await press(pilot, "k")
+        assert "1 of 100" in await press(pilot, "g")
+        assert "21 of 100" in await press(pilot, "pagedown")
+        await pilot.click("#fleet", offset=(3, 4))
+        assert "5 of 100" in await press(pilot)
+        await pilot.click("#fleet", offset=(3, 0))
+        assert "by node" in await press(pilot)
+        await pilot.click("#fleet", offset=(3, 0))
+        assert "by node, reversed" in await press(pilot)
+        await pilot.click("#fleet", offset=(3, 2), times=2)
+        assert "Esc back" in await press(pilot)
+
+
 async def test_the_cursor_stays_with_its_row_whatever_goes_on_around_it() -> None:
     made, timer = made_up.snapshot(), Timer()
     source = Told(made)
