@@ -190,7 +190,11 @@ class Acting:
             say(f"{what}: {done} of {of}")
 
         drill = Drill(self._connection, plan, say=say, bar=bar, sure=lambda _: None)
-        return "\n".join(report_lines(await drill.run()))
+        try:
+            return "\n".join(report_lines(await drill.run()))
+        except ExceptionGroup as group:
+            # It tells several nodes at once; what one of them answered is the answer.
+            raise _only_error(group) from group
 
     async def _node(self, name: str) -> tuple[Node, Sequence[Node]]:
         nodes = await Nodes(self._connection).list()
@@ -254,6 +258,15 @@ def _others(node: Node, nodes: Sequence[Node]) -> list[Node]:
         and other.state == "ready"
         and (other.model, other.capacity_type) == role
     ]
+
+
+def _only_error(group: ExceptionGroup) -> Exception:
+    """Take our error out of a group; the group itself where a bug is among its members."""
+    _, bugs = group.split(FleetError)
+    error: Exception = group
+    while bugs is None and isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _items(one: Queued) -> int | None:

@@ -13,6 +13,8 @@ from fleet.broker.nodes import Nodes
 from fleet.broker.permit import forbid, is_allowed
 from fleet.broker.provision import provision
 from fleet.cli.acting import Acting
+from fleet.drill import Report
+from fleet.drilling import Drill
 from fleet.errors import FleetError, JobRejected, NotFound, UsageError
 from fleet.events import OperatorActed
 from fleet.job import Tier
@@ -159,8 +161,25 @@ async def test_a_drill_kills_the_node_whose_name_was_typed_and_reports(
     said: list[str] = []
     assert f"kill of {victim}: PASS" in await acting.perform(question, said.append)
     assert any("goes on with" in text for text in said)
-    told = await events_of(connection, OperatorActed, deed="drill")
+    told = await events_of(connection, OperatorActed, deed="drill", node=victim)
     assert [(one.node, one.outcome) for one in told] == [(victim, "begun"), (victim, "done")]
+
+
+async def test_an_error_among_several_is_told_as_it_is(
+    acting: Acting, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(drill: Drill) -> Report:
+        raise ExceptionGroup("of a group of tasks", [NotFound("it is gone")])
+
+    await two_spot_ready(connection)
+    nodes = await Nodes(connection).list()
+    victim = next(node.node for node in nodes if node.capacity_type == "spot")
+    question = await acting.consider("drill", OnNode(node=victim))
+    monkeypatch.setattr(Drill, "run", run)
+    with pytest.raises(NotFound, match="it is gone"):
+        await acting.perform(question, ignore)
+    told = await events_of(connection, OperatorActed, outcome="failed", deed="drill")
+    assert [one.result for one in told] == ["it is gone"]
 
 
 async def test_no_drill_is_offered_at_a_fleet_that_forbids_it(

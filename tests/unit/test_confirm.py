@@ -1,5 +1,6 @@
 """The question before an act: Cancel is where the cursor is, and a name is typed to destroy."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ class Scripted:
         self.asked = asked
         self.refuses = refuses
         self.done: list[Question] = []
+        self.goes_on: asyncio.Event | None = None
 
     async def consider(self, action: Action, target: Target) -> Question:
         if self.asked is None:
@@ -41,6 +43,8 @@ class Scripted:
     async def perform(self, question: Question, say: Say) -> str:
         if self.refuses:
             raise BrokerRefused(self.refuses)
+        if self.goes_on is not None:
+            await self.goes_on.wait()
         self.done.append(question)
         say("on its way")
         return f"done with {question.title}"
@@ -57,7 +61,8 @@ class Acting(App[None]):
 
     def on_key(self, event: Any) -> None:
         if event.key == "D":
-            self.run_worker(act(self, self.operator, Look(), "drain", self.target))
+            deed = act(self, self.operator, Look(), "drain", self.target)
+            self.run_worker(deed, exclusive=True, group="act")
 
     def notify(self, message: str, **options: Any) -> None:
         assert options["markup"] is False
@@ -114,6 +119,21 @@ async def test_who_agrees_is_told_how_it_goes_on_and_what_came_of_it() -> None:
     assert app.told[0] == "on its way"
     assert app.told[1].startswith("done with")
     assert operator.done == [operator.asked]
+
+
+async def test_what_is_being_done_goes_on_while_the_next_question_is_asked() -> None:
+    operator = Scripted(question())
+    operator.goes_on = asyncio.Event()
+    app = Acting(operator)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shown(pilot)
+        await pilot.press("tab", "enter")
+        await settled(pilot, lambda: not isinstance(app.screen, Confirm))
+        await shown(pilot)
+        await pilot.press("escape")
+        await settled(pilot, lambda: app.told == ["nothing was done"])
+        operator.goes_on.set()
+        await settled(pilot, lambda: bool(operator.done))
 
 
 async def test_what_destroys_wants_the_name_typed_in_full() -> None:
