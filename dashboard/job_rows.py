@@ -94,20 +94,27 @@ class JobRows(Sequence[JobRow]):
 @once
 def job_rows(snapshot: FleetSnapshot) -> JobRows:
     """Make the rows: those in trouble first, then those that are held, then the oldest."""
-    now = snapshot.at
+    jobs = snapshot.jobs
     keys = [
-        (not _trouble(job, now), job.state == "waiting", job.queued_at) for job in snapshot.jobs
+        (not trouble, job.state == "waiting", job.queued_at)
+        for job, trouble in zip(jobs, _troubles(snapshot), strict=True)
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    return JobRows([snapshot.jobs[at] for at in order], now)
+    return JobRows([jobs[at] for at in order], snapshot.at)
 
 
 def troubled(snapshot: FleetSnapshot) -> list[JobRow]:
     """Make the rows of jobs in trouble alone, in the same order: most have none."""
-    now = snapshot.at
-    rows = [_job(job, now) for job in snapshot.jobs if _trouble(job, now)]
+    pairs = zip(snapshot.jobs, _troubles(snapshot), strict=True)
+    rows = [_job(job, snapshot.at) for job, trouble in pairs if trouble]
     rows.sort(key=lambda row: -row.age_s)
     return rows
+
+
+@once
+def _troubles(snapshot: FleetSnapshot) -> list[Trouble]:
+    now = snapshot.at
+    return [_trouble(job, now) for job in snapshot.jobs]
 
 
 @once
@@ -165,11 +172,13 @@ def _trouble(job: JobFact, now: float) -> Trouble:
         return "suspect"
     if job.deadline is not None and job.deadline < now:
         return "late"
-    if job.state == "held":
-        signs = (job.checkpoint_at, job.moved_at)
-        if any(at is not None and now - at > STUCK_S for at in signs):
-            return "stuck"
+    if job.state == "held" and (_is_old(job.checkpoint_at, now) or _is_old(job.moved_at, now)):
+        return "stuck"
     return "failing" if job.attempts else ""
+
+
+def _is_old(at: float | None, now: float) -> bool:
+    return at is not None and now - at > STUCK_S
 
 
 def _batch(one: BatchFact, now: float, window_s: float) -> BatchRow:
