@@ -38,6 +38,7 @@ async def perform(plan: FleetPlan, *, say: Say, bar: Bar) -> Audit:
 
     async with fleet_up(plan, on_change=changed, on_ready=ready) as fleet:
         say("the fleet is up: " + ", ".join(node.node for node in fleet.pool.running()))
+        say(f"watch it from a second terminal: fleet top --nats {fleet.nats}")
         play = Play(fleet, model=plan.model, say=say, bar=bar)
         await play.run()
         ledger = await _ledger(fleet.connection)

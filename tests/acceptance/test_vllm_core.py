@@ -12,9 +12,10 @@ from importlib.util import find_spec
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from consumers.engine import Logprob, Sampling
-from consumers.engine_settings import VllmSettings
+from consumers.engine_settings import CPU_BLOCK_TOKENS, VllmSettings
 from consumers.setup.models import cache_dir, ensure_model
 from consumers.vllm_engine import VllmEngine, start
 from fleet.body import CompletionBody
@@ -44,6 +45,7 @@ def settings(*, hang_s: float = 60.0) -> VllmSettings:
         max_num_seqs=SLOTS,
         max_model_len=CONTEXT,
         hang_s=hang_s,
+        counts=True,
     )
 
 
@@ -139,6 +141,38 @@ async def test_a_prompt_longer_than_the_context_is_a_refusal_wherever_it_comes_f
     assert f"context of {CONTEXT}" in str(rendered)
     with pytest.raises(JobRejected):
         await anext(engine.generate(ids, SHORT, request_id="r", priority=0))
+
+
+def cached_tokens() -> float:
+    """How many tokens vLLM did not compute again; it counts them in the registry that we show.
+
+    The next engine of this process puts its own counts in their place.
+    """
+    found = [
+        sample.value
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if sample.name == "vllm:prefix_cache_hits_total"
+    ]
+    return sum(found)
+
+
+async def test_no_tenant_is_served_what_was_computed_for_another(engine: VllmEngine) -> None:
+    prompt = tuple(range(5, 5 + 3 * CPU_BLOCK_TOKENS))
+
+    async def ask(salt: str) -> float:
+        before = cached_tokens()
+        steps = engine.generate(prompt, SHORT, request_id="salted", priority=0, salt=salt)
+        async with aclosing(steps):
+            async for _ in steps:
+                pass
+        # Counted behind the answer's last token.
+        await answer(engine)
+        return cached_tokens() - before
+
+    assert await ask("acme") == 0
+    assert await ask("acme") >= CPU_BLOCK_TOKENS
+    assert await ask("globex") == 0
 
 
 async def test_a_core_that_hangs_shows_no_life_and_counts_as_dead_in_the_end() -> None:
