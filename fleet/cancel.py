@@ -76,8 +76,7 @@ async def cancel(
             )
         return _ended(tenant, job, batch, logged)
     is_new = await _mark(connection, tenant, job, found)
-    held = await Claims(connection).get(tenant, job)
-    is_begun = logged.sequence or (held is not None and held.claim is not None)
+    is_begun = logged.sequence or await Claims(connection).exists(tenant, job)
     return Cancelled(
         tenant=tenant,
         job=job,

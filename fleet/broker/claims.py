@@ -67,6 +67,10 @@ class Claims:
         age_s = max(0.0, await self._clock.now() - written_at)
         return Held(claim=claim, revision=revision, age_s=age_s)
 
+    async def exists(self, tenant: str, job: str) -> bool:
+        """Say whether anybody holds or held a job, whatever its claim says; a tenant may ask."""
+        return await self._bucket.exists(claim_key(tenant, job))
+
     async def save(self, tenant: str, job: str, claim: Claim, *, revision: int) -> int:
         """Write a claim over `revision` (0: there is none) and return the new revision.
 

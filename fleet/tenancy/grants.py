@@ -138,7 +138,7 @@ _LOOKING: Final = (
 _MANAGER: Final = Grant(
     publish=(
         *_LOOKING,
-        *_direct(*_JOBS, RESULTS, EVENTS, DEAD, *_BUCKETS),
+        *_direct(*_JOBS, EVENTS, *map(bucket_stream, (NODES, BATCHES, POLICY))),
         "events.*.*",
         "control.*",
         bucket_subject(POLICY, ">"),
@@ -150,14 +150,16 @@ _SWEEP: Final = Grant(
     publish=(
         *_LOOKING,
         *_direct(*_JOBS, RESULTS, TOKENS, DEAD, ADVISORIES, *_BUCKETS, _PAYLOADS),
-        *(f"{API}.STREAM.MSG.DELETE.{stream}" for stream in (*_JOBS, ADVISORIES)),
+        *(f"{API}.STREAM.MSG.DELETE.{stream}" for stream in _JOBS),
+        f"{API}.STREAM.PURGE.{_PAYLOADS}",
         "jobs.*.*.*",
         "results.*.*.*",
-        "tell.*.*.*",
         "dead.*.*.*",
         "events.*.*",
         bucket_subject(CLAIMS, "*.*"),
         bucket_subject(BATCHES, "*.*"),
+        # A claim of a job that it ends may have a large checkpoint.
+        f"$O.{PAYLOADS}.>",
     ),
     subscribe=(f"{READS}.*.*",),
     # A page, and its end.

@@ -56,5 +56,9 @@ async def test_a_job_is_cancelled_by_its_tenant_alone(
         await cancel(everybody["beta"], tenant="acme", job=ticket.job)
     ended = await cancel(everybody["acme"], tenant="acme", job=ticket.job)
     assert ended.state == "queued"
+    begun = await producer.submit(chat("run"), model="idle", tier="batch")
+    await everybody["@operator"].append(f"$KV.claims.acme.{begun.job}", b"{}")
+    running = await cancel(everybody["acme"], tenant="acme", job=begun.job)
+    assert running.state == "running"
     again = await cancel(everybody["acme"], tenant="acme", job=ticket.job)
     assert again.state == "cancelled"
