@@ -99,6 +99,16 @@ class HardenedClient(Client):
             self._pending, self._pending_data_size = [], 0
         await super().close()
 
+    async def flush(self, timeout: int = 10) -> None:  # noqa: ASYNC109 - the library's own
+        """Wait until the server has taken all that was sent; raises as the library does."""
+        # `wait_for`, which the library uses, forgets a cancellation that comes together with the
+        # answer (Python 3.11), and whoever was told to end would go on.
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().flush(timeout)
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+
     @property
     def is_new(self) -> bool:
         """Whether nothing was opened yet, so that nothing can be closed."""

@@ -109,6 +109,19 @@ async def test_a_cancelled_round_trip_does_not_end_the_reading(
     assert connection.connected
 
 
+async def test_a_cancellation_that_comes_with_the_answer_is_not_forgotten(
+    connection: Connection, unique: str
+) -> None:
+    subscription = await connection.subscribe(unique, lambda _: None)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(subscription.drain())
+        await asyncio.sleep(0)  # by now it waits for the server's word
+        (pong,) = connection._client._pongs  # noqa: SLF001 - nobody else can tell
+        pong.add_done_callback(lambda _: task.cancel())
+    # A consumer that comes back from a freeze, and is told to go, would pull for ever.
+    assert task.cancelled()
+
+
 async def test_what_is_too_large_with_its_headers_is_refused_here(
     connection: Connection, unique: str
 ) -> None:
