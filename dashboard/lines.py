@@ -64,10 +64,17 @@ def fitted(text: str, width: int, *, right: bool, look: Look) -> str:
 
 
 def cut(text: str, width: int, look: Look) -> str:
-    """Cut `text` to at most `width` cells; an ellipsis says so."""
+    """Cut `text` to at most `width` cells; an ellipsis says so.
+
+    A name is cut in its middle: those of a batch's jobs differ at their ends alone.
+    """
     if cells_of(text) <= width:
         return text
-    return set_cell_size(text, width - 1) + look.drawn("…")
+    mark = look.drawn("…")
+    if text.isascii() and " " not in text:
+        tail = (width - len(mark)) // 2
+        return text[: width - len(mark) - tail] + mark + text[len(text) - tail :]
+    return set_cell_size(text, width - len(mark)) + mark
 
 
 def cells_of(text: str) -> int:
