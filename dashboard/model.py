@@ -76,7 +76,7 @@ def fleet_rows(snapshot: FleetSnapshot, window_s: float) -> list[NodeRow]:
 
 def node_rows(nodes: Iterable[Node], *, now: float) -> list[NodeRow]:
     """Make a row of each heartbeat, in the same order, with rates over a node's whole life."""
-    return [_row(node, now) for node in sorted(nodes, key=_place)]
+    return [_life_row(node, now) for node in sorted(nodes, key=_place)]
 
 
 def totals(rows: Sequence[NodeRow]) -> FleetTotals:
@@ -100,27 +100,26 @@ def _place(node: Node) -> tuple[str, str, str]:
 
 
 def _fact_row(fact: NodeFact, now: float, window_s: float) -> NodeRow:
-    node, rate = fact.node, fact.tokens_per_s.over(window_s)
-    row = _row(node, now)
     age_s = max(0.0, now - fact.heard_at)
-    is_lost = fact.lost_at is not None
-    return msgspec.structs.replace(
-        row,
-        state="lost" if is_lost else row.state,
-        tokens_per_s=None if is_lost else rate,
-        beat_age_s=age_s,
-        usd_per_million=None if is_lost else _per_million(node.price_usd_per_hour, rate),
-        is_stale=is_lost or age_s > STALE_S,
-        how=fact.how,
-    )
+    if fact.lost_at is not None:
+        return _row(fact.node, now, rate=None, age_s=age_s, is_lost=True, how=fact.how)
+    rate = fact.tokens_per_s.over(window_s)
+    return _row(fact.node, now, rate=rate, age_s=age_s, how=fact.how)
 
 
-def _row(node: Node, now: float) -> NodeRow:
+def _life_row(node: Node, now: float) -> NodeRow:
     up_s = max(0.0, now - node.started_at)
     rate = node.tokens_generated / up_s if node.tokens_generated and up_s else None
+    return _row(node, now, rate=rate, age_s=max(0.0, now - node.at), can_be_stale=False)
+
+
+def _row(
+    node: Node, now: float, *, rate: float | None, age_s: float,
+    is_lost: bool = False, can_be_stale: bool = True, how: str = "",
+) -> NodeRow:  # fmt: skip
     return NodeRow(
         node=node.node,
-        state=node.state,
+        state="lost" if is_lost else node.state,
         capacity_type=node.capacity_type,
         zone=node.zone,
         model=node.model,
@@ -130,14 +129,16 @@ def _row(node: Node, now: float) -> NodeRow:
         slots=node.slots,
         tokens_generated=node.tokens_generated,
         tokens_per_s=rate,
-        up_s=up_s,
-        beat_age_s=max(0.0, now - node.at),
+        up_s=max(0.0, now - node.started_at),
+        beat_age_s=age_s,
         price_usd_per_hour=node.price_usd_per_hour,
         notice=node.notice,
         leaves_in_s=None if node.leaves_at is None else max(0.0, node.leaves_at - now),
         instance_type=node.instance_type,
         kv_cache=node.kv_cache,
-        usd_per_million=_per_million(node.price_usd_per_hour, rate),
+        usd_per_million=None if is_lost else _per_million(node.price_usd_per_hour, rate),
+        is_stale=is_lost or (can_be_stale and age_s > STALE_S),
+        how=how,
     )
 
 
