@@ -30,6 +30,12 @@ from tests.integration.queues import take
 from tests.integration.watching import fact, has, job, live, node, nowhere, seen
 
 
+@pytest.fixture(scope="module")
+def nats_url(own_url: str) -> str:
+    """The screen lists the oldest thousand jobs: those of other tests would stand before ours."""
+    return own_url
+
+
 @pytest.fixture
 async def connection(provisioned: Connection, unique: str) -> Connection:
     await provision(provisioned, [unique])

@@ -140,6 +140,6 @@ async def test_a_recorded_job_has_a_story(tmp_path: Path) -> None:
     async with aclosing(source.snapshots()) as playing:
         await anext(playing)
     told = await source.story("globex", "job-000006", None)
-    assert any("saved 1900 s ago" in text for text in told.why)
+    assert any("saved of it is 1900 s old" in text for text in told.why)
     with pytest.raises(NotFound):
         await source.story("globex", "nothing-of-the-kind", None)
