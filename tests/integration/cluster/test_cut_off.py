@@ -9,7 +9,7 @@ import pytest
 
 from fleet.children import die_with_parent
 from tests.fleets import ROOT
-from tests.tools import missing, requires_tool
+from tests.tools import requires_tool
 
 NAMESPACES = Path(__file__).with_name("namespaces.sh")
 BOUND_S = 110.0
@@ -21,7 +21,8 @@ def test_the_leader_is_cut_off_and_no_confirmed_job_is_missing(
     requires_tool("ip")
     alone = [requires_tool("unshare"), "--user", "--map-root-user", "--net", "--mount"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
-        missing("no namespaces may be made here")
+        # What the kernel does not allow nobody can install.
+        pytest.skip("a cut-off needs network namespaces, which this machine does not let us make")
     inside = [sys.executable, "-m", "tests.integration.cluster.cut_off", str(tmp_path)]
     played = subprocess.run(
         [*alone, str(NAMESPACES), *inside],
