@@ -92,7 +92,7 @@ _HEAD: Final = f" {'':<13}{'last hour':>13}{'today UTC':>13}"
 _FIGURES: Final[tuple[_Figure, ...]] = (
     ("spent", lambda one: units.usd(one.usd)),
     ("per M tokens", lambda one: units.usd(one.usd_per_million)),
-    ("saved by spot", lambda one: _with_share(one.saved_usd, one.saved_share)),
+    ("spot saved", lambda one: _with_share(one.saved_usd, one.saved_share)),
     ("lost: rework", lambda one: _with_share(one.lost_usd, one.lost_share)),
     ("idle", lambda one: _with_share(one.idle_usd, one.idle_share)),
     ("on fallback", lambda one: units.percent(one.fallback_share)),
