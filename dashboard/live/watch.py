@@ -52,14 +52,16 @@ class Watch(Generic[T]):
         anew, after = self._anew, 0 if self._anew else self._after
         self._anew = False
         found: list[Change[T]] = []
+        whole = False
         try:
             async for stored in messages(connection, self._stream, self._all, after=after):
                 self._budget.took(stored.payload)
                 after = stored.sequence
                 found.append(self._change(stored))
-        except BaseException:
-            self._anew = True
-            raise
+            whole = True
+        finally:
+            # What broke off, for whatever reason, has read some and not the rest.
+            self._anew = self._anew or not whole
         self._after = after
         if anew:
             seen = {change.key for change in found}

@@ -1,5 +1,6 @@
 """What all our widgets share: lines of pieces become strips, and only what changed is sent."""
 
+from abc import abstractmethod
 from typing import ClassVar, Final
 
 from rich.segment import Segment
@@ -36,9 +37,9 @@ class Painted(ScrollView):
         self._styles_by_look: dict[tuple[str, bool, bool], Style] = {}
         self.set_class(look.ascii, "ascii")
 
+    @abstractmethod
     def line(self, y: int) -> Line | None:
         """Give the line at `y` of what is seen; None where there is none."""
-        raise NotImplementedError
 
     @property
     def area(self) -> Region:

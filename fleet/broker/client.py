@@ -129,9 +129,9 @@ class HardenedClient(Client):
     async def _connect_to_server(self, s: Srv) -> None:
         # The library drops a connection that the server refused without closing it.
         if self._transport is None:
-            self._transport = _Transport()  # type: ignore[no-untyped-call]
+            self._transport = _Transport()  # type: ignore[no-untyped-call]  # nats-py's
         else:
-            self._transport.close()  # type: ignore[no-untyped-call]
+            self._transport.close()  # type: ignore[no-untyped-call]  # nats-py's
         await super()._connect_to_server(s)
 
     async def _process_msg(

@@ -22,7 +22,7 @@ from fleet.listening import Page
 
 OTHER: Final = "other"
 # A second series for each counter, that says when it began, is of no use to us or to vLLM.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
 Values = TypeVar("Values", bound=tuple[str, ...])
 
 
