@@ -2,8 +2,8 @@
 
 KEDA's `metrics-api` trigger asks for one number at a time (`valueLocation`), and sets a Deployment
 to it; Karpenter brings the nodes. So nothing is launched here. What matters is never to say a wrong
-number: one that is old or was never known is an error, at which KEDA keeps what it has (`fallback`
-with `behavior: currentReplicas`), while a nought would end every pod.
+number: one that is old or was never known is an error, at which KEDA keeps what it has (as long as
+no `fallback` is given), while a nought would end every pod.
 """
 
 import time

@@ -38,12 +38,16 @@ def zones_to_choose_from(manifests: list[Manifest]) -> Complaints:
 
 
 def left_in_peace(manifests: list[Manifest]) -> Complaints:
-    """A node ends when it is empty or reclaimed, not for its age or a better price."""
+    """A node ends when it is empty or reclaimed, not for its age, a better price or a new image."""
     for one in of_kind(manifests, "NodePool"):
         if one["spec"]["disruption"]["consolidationPolicy"] != "WhenEmpty":
             yield f"NodePool {_name(one)}: moves pods that work for a better price"
         if one["spec"]["template"]["spec"].get("expireAfter") != "Never":
             yield f"NodePool {_name(one)}: ends nodes for their age"
+        if _budget(one, "Drifted") not in {"0", "1"}:
+            yield f"NodePool {_name(one)}: a new image takes several nodes that work"
+        if _budget(one, "Empty") != "100%":
+            yield f"NodePool {_name(one)}: empty nodes are paid for until their turn comes"
         if GPU not in one["spec"].get("limits", {}):
             yield f"NodePool {_name(one)}: has no limit of GPUs"
 
@@ -87,9 +91,16 @@ def scaled_by_one_hand(manifests: list[Manifest]) -> Complaints:
             yield f"ScaledObject {_name(one)}: there is no Deployment {target}"
         if any("replicas" in each["spec"] for each in found):
             yield f"Deployment {target}: its number is KEDA's, and each apply would set it back"
-        fallback = one["spec"].get("fallback", {})
-        if fallback.get("behavior") not in {"currentReplicas", "currentReplicasIfHigher"}:
-            yield f"ScaledObject {_name(one)}: shrinks when nobody knows the number"
+        if "fallback" in one["spec"]:
+            # KEDA takes an active fallback for work, and wakes a pod where there is none.
+            yield f"ScaledObject {_name(one)}: does not stay as it is when nobody knows the number"
+        behavior = one["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        if one["spec"].get("cooldownPeriod", 300) < (
+            behavior["scaleDown"]["stabilizationWindowSeconds"]
+            if one["spec"]["minReplicaCount"] == 0
+            else 0
+        ):
+            yield f"ScaledObject {_name(one)}: goes to none sooner than it goes down"
         if one["spec"].get("idleReplicaCount") is not None:
             yield f"ScaledObject {_name(one)}: goes to its idle number while jobs run"
 
@@ -126,12 +137,16 @@ def asks_who_knows(manifests: list[Manifest]) -> Complaints:
 
 
 def within_limits(manifests: list[Manifest]) -> Complaints:
-    """The GPUs of a node pool are enough for all that may want them, and for no more."""
+    """The GPUs of a node pool are enough for all that may want them, and for no more.
+
+    A rollout that starts a new pod before an old one goes wants one beyond the most.
+    """
     wanted: dict[str, int] = {}
     for one in of_kind(manifests, "ScaledObject"):
         target = named(manifests, "Deployment", one["spec"]["scaleTargetRef"]["name"])
         pool = target["spec"]["template"]["spec"].get("nodeSelector", {}).get(NODE_POOL, "")
-        wanted[pool] = wanted.get(pool, 0) + one["spec"]["maxReplicaCount"]
+        surge = target["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+        wanted[pool] = wanted.get(pool, 0) + one["spec"]["maxReplicaCount"] + surge
     for one in of_kind(manifests, "NodePool"):
         if int(one["spec"]["limits"].get(GPU, 0)) != wanted.get(_name(one)):
             yield f"NodePool {_name(one)}: its pods may be {wanted.get(_name(one))}"
@@ -151,6 +166,13 @@ def _model(manifests: list[Manifest]) -> str:
 def _requirement(pool: Manifest, key: str) -> Manifest:
     found = pool["spec"]["template"]["spec"]["requirements"]
     return next((one for one in found if one["key"] == key), {})
+
+
+def _budget(pool: Manifest, reason: str) -> str | None:
+    """Return how many nodes may go at a time for a reason, of the one budget that names it."""
+    budgets = pool["spec"]["disruption"].get("budgets", ())
+    found = [one["nodes"] for one in budgets if one.get("reasons") == [reason]]
+    return found[0] if len(found) == 1 else None
 
 
 def _seconds(text: str) -> int:

@@ -20,6 +20,12 @@ Complaints: TypeAlias = Iterator[str]
 Rule: TypeAlias = Callable[[list[Manifest]], Complaints]
 # A reclaim is told 120 s before; to notice it and to begin the drain takes some of them.
 SPOT_GRACE_S: Final = 110
+# Of several pods one leads, and it alone is ever ready.
+LED: Final = frozenset({"manager"})
+# Neighbours and the metadata service; EKS likes to give pods addresses of 100.64/10.
+NEVER_OUT: Final = frozenset({
+    "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+})  # fmt: skip
 CLUSTER_WIDE: Final = frozenset({"EC2NodeClass", "Namespace", "NodePool", "PriorityClass"})
 # Made by whoever installs: `fleet tenant` writes what is in them.
 VOLUMES: Final = (
@@ -171,6 +177,8 @@ def disrupted_with_care(manifests: list[Manifest]) -> Complaints:
         if workload["kind"] != "Deployment" or workload["spec"].get("replicas", 2) < 2:
             continue
         labels = template["metadata"]["labels"].items()
+        if template["metadata"]["labels"]["app.kubernetes.io/name"] in LED:
+            continue
         mine = [one for one in budgets if one["spec"]["selector"]["matchLabels"].items() <= labels]
         if len(mine) != 1:
             yield f"{name}: has {len(mine)} budgets"
@@ -179,6 +187,19 @@ def disrupted_with_care(manifests: list[Manifest]) -> Complaints:
                 yield f"{name}: a sick pod keeps a node from being drained"
             if one["spec"].get("maxUnavailable") in {0, "0%", None}:
                 yield f"{name}: no node under it can ever be drained"
+
+
+def led(manifests: list[Manifest]) -> Complaints:
+    """Where one pod leads and is ready alone, nothing waits for the others to be."""
+    budgets = of_kind(manifests, "PodDisruptionBudget")
+    for name, workload, template in pods(manifests):
+        labels = template["metadata"]["labels"]
+        if labels["app.kubernetes.io/name"] not in LED:
+            continue
+        if workload["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] != "100%":
+            yield f"{name}: a rollout waits for ever for a second one that is ready"
+        if any(one["spec"]["selector"]["matchLabels"].items() <= labels.items() for one in budgets):
+            yield f"{name}: a budget keeps the node of the one that leads for ever"
 
 
 def ranked(manifests: list[Manifest]) -> Complaints:
@@ -192,12 +213,18 @@ def ranked(manifests: list[Manifest]) -> Complaints:
 
 
 def spread(manifests: list[Manifest]) -> Complaints:
-    """Real time has to be in several zones; a dry zone does not block batch."""
+    """Real time is in several zones, where there are any; a dry zone does not block batch."""
+    zones = bool(of_kind(manifests, "NodePool"))
     for name, _, template in pods(manifests):
         if not wants_gpu(template):
             continue
+        constraints = template["spec"].get("topologySpreadConstraints", [])
+        if not zones:
+            if any(one["whenUnsatisfiable"] == "DoNotSchedule" for one in constraints):
+                yield f"{name}: never starts on a node that has no zone"
+            continue
         realtime = template["spec"]["priorityClassName"] == "overbook-realtime"
-        for one in template["spec"].get("topologySpreadConstraints", ()) or [{}]:
+        for one in constraints or [{}]:
             wanted = "DoNotSchedule" if realtime else "ScheduleAnyway"
             if one.get("whenUnsatisfiable") != wanted:
                 yield f"{name}: is spread over zones by {one.get('whenUnsatisfiable')}"
@@ -218,8 +245,16 @@ def shut(manifests: list[Manifest]) -> Complaints:
         if workload["metadata"]["namespace"] not in closed:
             yield f"{name}: its namespace is open"
     for one in policies:
+        name = f"NetworkPolicy {one['metadata']['name']}"
         if {} in one["spec"].get("ingress", ()) or {} in one["spec"].get("egress", ()):
-            yield f"NetworkPolicy {one['metadata']['name']}: allows everything"
+            yield f"{name}: allows everything"
+        peers = [peer for rule in one["spec"].get("egress", ()) for peer in rule.get("to", ())]
+        for peer in peers:
+            block = peer.get("ipBlock", {})
+            if block.get("cidr") == "0.0.0.0/0" and not {*block.get("except", ())} >= NEVER_OUT:
+                yield f"{name}: reaches neighbours or the metadata service"
+            if peer.get("namespaceSelector") == {}:
+                yield f"{name}: whoever takes a label is reached in any namespace"
 
 
 def posture(template: Manifest) -> str:
@@ -234,5 +269,5 @@ def settings_in(told: dict[str, str]) -> dict[str, str]:
 
 RULES: Final[tuple[Rule, ...]] = (
     locked_down, confined, bounded, whole, probed, known_to_the_broker, placed, engine_last,
-    time_to_leave, disrupted_with_care, ranked, spread, shut,
+    time_to_leave, disrupted_with_care, led, ranked, spread, shut,
 )  # fmt: skip

@@ -114,7 +114,7 @@ def test_every_custom_resource_is_one_that_its_api_server_takes(
         ("valueLocation: spot\n", "\n", "valueLocation is missing"),
         ("type: metrics-api", "type: metrics", "KEDA has no trigger metrics"),
         ("maxReplicaCount: 4", "maxReplicaCount: 1", "minReplicaCount must be less"),
-        ("behavior: currentReplicas\n", "behavior: keep\n", "'keep' is not one of"),
+        ("cooldownPeriod: 600", "cooldownPeriod: soon", "'soon' is not of type 'integer'"),
         ("podMetricsEndpoints:", "podMetricsEndpoint:", "'podMetricsEndpoint' was unexpected"),
     ],
 )

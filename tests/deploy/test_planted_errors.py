@@ -46,6 +46,10 @@ PODS: list[Plant] = [
      "maxUnavailable: 0\n  selector", "can ever be drained"),
     (pod_rules.disrupted_with_care, "unhealthyPodEvictionPolicy: AlwaysAllow",
      "unhealthyPodEvictionPolicy: IfHealthyBudget", "a sick pod keeps"),
+    (pod_rules.led, "maxUnavailable: 100%", "maxUnavailable: 1", "waits for ever"),
+    (pod_rules.led, "app.kubernetes.io/name: realtime\n      overbook.dev/pool: first\n  unhealthy",
+     "app.kubernetes.io/name: manager\n      overbook.dev/pool: first\n  unhealthy",
+     "keeps the node of the one that leads"),
     (pod_rules.ranked, "value: 1000\n", "value: 1000000\n", "before real time"),
     (pod_rules.ranked, "preemptionPolicy: Never", "globalDefault: false", "push others aside"),
     (pod_rules.spread, "whenUnsatisfiable: ScheduleAnyway", "whenUnsatisfiable: DoNotSchedule",
@@ -53,6 +57,9 @@ PODS: list[Plant] = [
     (pod_rules.spread, "- pod-template-hash", "- version", "count in the spread"),
     (pod_rules.shut, "podSelector: {}\n  policyTypes:\n  - Ingress\n",
      "podSelector: {}\n  policyTypes:\n", "is open"),
+    (pod_rules.shut, "        - 100.64.0.0/10\n", "", "reaches neighbours"),
+    (pod_rules.shut, "matchLabels:\n          kubernetes.io/metadata.name: kube-system", "{}",
+     "in any namespace"),
     (pod_rules.shut, "  ingress:\n  - from:\n", "  ingress:\n  - {}\n  - from:\n", "everything"),
 ]  # fmt: skip
 
@@ -67,6 +74,8 @@ CAPACITY: list[Plant] = [
     (capacity_rules.left_in_peace, "consolidationPolicy: WhenEmpty",
      "consolidationPolicy: WhenEmptyOrUnderutilized", "for a better price"),
     (capacity_rules.left_in_peace, "expireAfter: Never", "expireAfter: 720h", "for their age"),
+    (capacity_rules.left_in_peace, '- nodes: "0"', '- nodes: "5"', "a new image takes"),
+    (capacity_rules.left_in_peace, "- nodes: 100%\n", "- nodes: 10%\n", "until their turn"),
     (capacity_rules.on_their_own_ground, "karpenter.sh/nodepool: gpu-on-demand",
      "karpenter.sh/nodepool: gpu-spot", "says on-demand and runs on spot"),
     (capacity_rules.on_their_own_ground, "- reserved\n", "- spot\n", "runs on on-demand, spot"),
@@ -77,8 +86,10 @@ CAPACITY: list[Plant] = [
     (capacity_rules.hears_notices, "httpTokens: required", "httpTokens: optional", "a token"),
     (capacity_rules.scaled_by_one_hand, "progressDeadlineSeconds: 3600\n",
      "progressDeadlineSeconds: 3600\n  replicas: 0\n", "each apply would set it back"),
-    (capacity_rules.scaled_by_one_hand, "behavior: currentReplicas\n", "behavior: static\n",
-     "shrinks when nobody knows"),
+    (capacity_rules.scaled_by_one_hand, "  minReplicaCount: 0\n",
+     "  minReplicaCount: 0\n  fallback: {failureThreshold: 3, replicas: 0}\n",
+     "does not stay as it is"),
+    (capacity_rules.scaled_by_one_hand, "  cooldownPeriod: 600\n", "", "goes to none sooner"),
     (capacity_rules.scaled_by_one_hand, "scaleTargetRef:\n    name: batch-spot",
      "scaleTargetRef:\n    name: batch", "no Deployment batch"),
     (capacity_rules.asks_who_knows, "Endpoint: nats-headless", "Endpoint: nats",
@@ -90,6 +101,7 @@ CAPACITY: list[Plant] = [
      "the manager has no on_demand"),
     (capacity_rules.asks_who_knows, 'targetValue: "1"', 'targetValue: "2"', "number of pods"),
     (capacity_rules.within_limits, "maxReplicaCount: 20", "maxReplicaCount: 30", "may be 30"),
+    (capacity_rules.within_limits, 'nvidia.com/gpu: "15"', 'nvidia.com/gpu: "14"', "may be 15"),
 ]  # fmt: skip
 
 FIELDS = [
