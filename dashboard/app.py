@@ -33,6 +33,7 @@ from dashboard.snapshot import WINDOWS_S, FleetSnapshot, Story
 from dashboard.source import Source
 from dashboard.targets import AnyRow, target_of
 from dashboard.themes import DARK, THEMES
+from dashboard.widgets.thrift import is_behind
 from fleet.errors import FleetError
 
 INTERVALS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -127,13 +128,19 @@ class Dashboard(App[None]):
     def on_news_arrived(self, event: NewsArrived) -> None:
         """Draw what is new; what comes sooner than in a second waits for the next tick."""
         event.stop()
-        first = self._picture.snapshot is None
-        if first or self._timer() - self._drawn_at > REFRESH_S:
-            self._draw()
+        self._draw_if_due(at_once=self._picture.snapshot is None)
 
     def _tick(self) -> None:
         """Let ages grow where nothing new comes."""
-        if self._timer() - self._drawn_at > REFRESH_S:
+        self._draw_if_due()
+
+    def _draw_if_due(self, *, at_once: bool = False) -> None:
+        """Draw once a second, and nothing that the terminal would see late.
+
+        A line that has stalled must not hold up what is recorded, or the answers to the broker.
+        """
+        is_due = at_once or self._timer() - self._drawn_at > REFRESH_S
+        if is_due and not is_behind(self._driver):
             self._draw()
 
     def _draw(self) -> None:
@@ -187,7 +194,7 @@ class Dashboard(App[None]):
                 self._trouble = ""
             except FleetError as error:
                 self._trouble = str(error)
-            self._draw()
+            self._draw_if_due(at_once=True)
             await asyncio.sleep(STORY_S)
 
     @property

@@ -7,7 +7,17 @@ part. Of a wide table that is most of it, every second.
 from rich.console import Console
 from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
+from textual.driver import Driver
 from textual.screen import Screen
+
+
+def is_behind(driver: Driver | None) -> bool:
+    """Tell whether a terminal has yet to take what was sent before.
+
+    Textual's queue to it is short, and whoever writes to a full one waits, with all else.
+    """
+    writer = getattr(driver, "_writer_thread", None)
+    return writer is not None and not writer._queue.empty()  # noqa: SLF001 -- there is no other door
 
 
 class ThriftyScreen(Screen[None]):
