@@ -13,6 +13,7 @@ import yaml
 from fleet.broker.server import find_server
 from fleet.tenancy.render import render
 from tests.certificates import Authority
+from tests.deploy.test_kubernetes import complaints_of_schemas
 from tests.tenants import register
 
 NATS = Path(__file__).parents[2] / "deploy" / "nats"
@@ -112,11 +113,29 @@ def test_the_charts_servers_are_spread_over_zones() -> None:
     values = yaml.safe_load((NATS / "values.yaml").read_text())
     spread = values["podTemplate"]["topologySpreadConstraints"]["topology.kubernetes.io/zone"]
     assert spread == {"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+    # A node group's nodes do not have Karpenter's label: what asked for one would wait for ever.
+    assert "nodeSelector" not in values["podTemplate"]["merge"]["spec"]
     assert values["config"]["cluster"]["replicas"] == 3
 
 
+def test_the_charts_monitoring_port_is_for_those_who_scale_and_measure(tmp_path: Path) -> None:
+    values = yaml.safe_load((NATS / "values.yaml").read_text())
+    path = tmp_path / "more.yaml"
+    path.write_text(yaml.safe_dump_all(values["extraResources"]))
+    assert complaints_of_schemas("1.33.0", path) == []
+    (policy,) = values["extraResources"]
+    let_in = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["spec"]["ingress"]}
+    # Whoever reaches it learns names, subjects and addresses of everybody, without a login.
+    assert let_in.keys() == {"nats", "cluster", "monitor"}
+    assert all("namespaceSelector" in peer for peer in let_in["monitor"])
+    assert [*let_in["cluster"][0]] == ["podSelector"]
+
+
 def as_the_chart_writes(values: dict[str, Any], place: Path) -> str:
-    """Write nats.conf as the chart's templates do, of the values that we use."""
+    """Write nats.conf as the templates of chart 2.14.2 do, of the values that we use.
+
+    It is what Helm makes of them, character for character, but for the paths.
+    """
     config = values["config"]
     tls = {
         "cert_file": str(place / "n1.pem"),
@@ -127,10 +146,15 @@ def as_the_chart_writes(values: dict[str, Any], place: Path) -> str:
     whole = {
         "server_name": "<< $SERVER_NAME >>",
         "port": 4222,
+        "http_port": 8222,
+        "pid_file": str(place / "nats.pid"),
+        "lame_duck_grace_period": "10s",
+        "lame_duck_duration": "30s",
         "tls": tls | config["nats"]["tls"]["merge"],
         "cluster": {
             "name": "nats",
             "port": 6222,
+            "no_advertise": True,
             "routes": [f"tls://nats-{n}.nats-headless:6222" for n in range(3)],
             "tls": tls | config["cluster"]["tls"]["merge"],
         },
@@ -142,5 +166,7 @@ def as_the_chart_writes(values: dict[str, Any], place: Path) -> str:
         },
         **config["merge"],
     }
-    text = re.sub(r'".*\$include": "(.*)",?', r"include \1;", json.dumps(whole, indent=2))
+    text = re.sub(
+        r'".*\$include": "(.*)",?', r"include \1;", json.dumps(whole, indent=2, sort_keys=True)
+    )
     return re.sub(r'"<<\s+(.*?)\s+>>"', r"\1", text)
