@@ -60,7 +60,7 @@ class Attempts:
 
     def plan(self, save_in_s: float) -> Plan:
         """Predict how the items in hand end, if they may run for so many seconds more."""
-        paces = [run.pace for work in self._in_hand for run in work.open]
+        paces = [pace for work in self._in_hand for pace in work.paces]
         return plan(paces, save_in_s=save_in_s)
 
     async def work(self, lease: Lease, work: Work) -> None:

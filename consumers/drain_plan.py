@@ -9,11 +9,13 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How far an item is.
 
     to_go: the most tokens it may still need. made: those that it made here, in `for_s` seconds.
+    keeps: whether another consumer goes on from them; else it begins again.
     """
 
     to_go: int
     made: int
     for_s: float
+    keeps: bool = True
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,15 +34,16 @@ def plan(items: Iterable[Pace], *, save_in_s: float) -> Plan:
     """Predict what can be finished in `save_in_s` seconds, the time left without the reserve.
 
     An item that made tokens is worth running on even if it will not be finished, for what it makes
-    is saved. One that made none yet, and cannot be finished, begins elsewhere just as well.
+    is saved. One that made none yet, or whose tokens are of no use to another consumer, and that
+    cannot be finished, begins elsewhere just as well.
     """
     paces = list(items)
     finish = sum(_finish_s(pace) <= save_in_s for pace in paces)
-    started = any(pace.made for pace in paces)
+    grows = any(pace.made and pace.keeps for pace in paces)
     return Plan(
         finish=finish,
         save=len(paces) - finish,
-        worth_it=save_in_s > 0 and (finish > 0 or started),
+        worth_it=save_in_s > 0 and (finish > 0 or grows),
     )
 
 

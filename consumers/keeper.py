@@ -138,10 +138,8 @@ class Keeper:
 
     async def _keep(self, work: Work, deadline: float | None) -> Outcome:
         save_at = time.monotonic() + self._settings.checkpoint_s
-        while True:
-            await self._next(work, save_at, deadline)
-            if (outcome := await self._outcome(work, deadline)) is not None:
-                return outcome
+        # Looked for before the first wait, too: what came before it would wake nobody.
+        while (outcome := await self._outcome(work, deadline)) is None:
             try:
                 if time.monotonic() >= save_at or work.waits_for_mark:
                     save_at = time.monotonic() + self._settings.checkpoint_s
@@ -157,12 +155,14 @@ class Keeper:
                 save_at = time.monotonic() + RETRY_S
                 if work.waits_for_mark:
                     await asyncio.sleep(RETRY_S)
+            await self._next(work, save_at, deadline)
+        return outcome
 
     async def _outcome(self, work: Work, deadline: float | None) -> Outcome | None:
         """Look for a reason not to go on."""
         if work.complete:
             return Complete()
-        if self._halt.begun.is_set() or self._must_go(work):
+        if self._halt.begun.is_set() or (work.failed is None and self._must_go(work)):
             return Interrupted()
         if work.failed is not None:
             return Failed(work.failed)
@@ -175,8 +175,7 @@ class Keeper:
     def _must_go(self, work: Work) -> bool:
         if not self._drain.begun.is_set():
             return False
-        paces = [run.pace for run in work.open]
-        return not plan(paces, save_in_s=self._drain.save_in_s).worth_it
+        return not plan(work.paces, save_in_s=self._drain.save_in_s).worth_it
 
     async def settle(self, work: Work) -> None:
         """Write what is pending, however long the broker takes. Raises LeaseLost.

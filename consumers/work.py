@@ -42,6 +42,7 @@ class ItemRun:
             to_go=sum(answer.limit for answer in self.answers) - made if self.answers else 1,
             made=max(0, made - before),
             for_s=time.monotonic() - self._began,
+            keeps=self.keeps,
         )
 
     def save(self) -> Saved | None:
@@ -108,6 +109,11 @@ class Work:
     def open(self) -> list[ItemRun]:
         """The items without a line, in order."""
         return list(self._open.values())
+
+    @property
+    def paces(self) -> list[Pace]:
+        """How far the items are that may still be finished in this attempt."""
+        return [run.pace for run in self._open.values() if run.error is None]
 
     @property
     def complete(self) -> bool:

@@ -1,5 +1,6 @@
 """Finish or save: what a notice leaves time for."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,12 @@ def test_what_fits_is_finished_and_what_does_not_is_saved() -> None:
 
 def test_an_item_that_cannot_be_finished_runs_on_for_the_tokens_that_it_makes() -> None:
     assert plan([SLOW], save_in_s=5).worth_it
+
+
+def test_an_item_that_will_begin_again_runs_on_only_if_it_can_be_finished() -> None:
+    hopeless, quick = (msgspec.structs.replace(pace, keeps=False) for pace in (SLOW, FAST))
+    assert not plan([hopeless], save_in_s=5).worth_it
+    assert plan([hopeless, quick], save_in_s=5).worth_it
 
 
 def test_items_that_have_not_begun_are_handed_over_at_once() -> None:

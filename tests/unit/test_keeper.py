@@ -11,9 +11,19 @@ from consumers.drain import Drain
 from consumers.halt import Halt
 from consumers.keeper import RETRY_S, Keeper
 from consumers.meter import Totals
-from consumers.outcome import CANCELLED, EXPIRED, Complete, Ended, Interrupted, Lost, Outcome
+from consumers.outcome import (
+    CANCELLED,
+    EXPIRED,
+    Complete,
+    Ended,
+    Failed,
+    Interrupted,
+    Lost,
+    Outcome,
+)
 from consumers.work import Work
 from fleet.errors import BrokerUnreachable, EngineDead, LeaseLost
+from fleet.job import WireError
 from fleet.notice import Notice
 from fleet.settings import Settings
 from tests.asking import chat
@@ -179,6 +189,28 @@ async def test_a_notice_interrupts_at_once_and_the_release_saves_what_is_there()
     await desk.keeper.release(desk.work)
     assert desk.log.items == [2]
     assert [claim.owner for claim in desk.claims.saved] == [None]
+
+
+@pytest.mark.parametrize("what", ["engine died", "notice", "cancelled"])
+async def test_what_happened_before_a_job_began_ends_it_at_once_as_well(what: str) -> None:
+    desk = Desk(1, checkpoint_s=3600)
+    match what:
+        case "engine died":
+            desk.halt.begin(EngineDead("gone"))
+        case "notice":
+            desk.drain.hear(Notice(kind="terminate", source="aws", deadline=time.monotonic() + 100))
+        case _:
+            desk.cancelled.cancel()
+    ended = Ended(CANCELLED) if what == "cancelled" else Interrupted()
+    assert await desk.keep() == ended
+
+
+async def test_a_job_whose_items_failed_is_tried_later_although_the_node_goes() -> None:
+    desk = Desk(1)
+    error = WireError(code="failed", message="may pass")
+    desk.work.fail(desk.work.open[0], error)
+    desk.drain.hear(Notice(kind="terminate", source="signal"))
+    assert await desk.keep() == Failed(error)
 
 
 async def test_a_job_that_is_complete_at_the_notice_is_settled() -> None:

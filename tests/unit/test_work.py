@@ -5,7 +5,7 @@ from consumers.meter import ShareClock
 from consumers.scripted_engine import ScriptedEngine
 from consumers.work import ItemRun, Work
 from fleet.claim import Claim, Saved
-from fleet.job import ChatBody, Item
+from fleet.job import ChatBody, Item, WireError
 from tests.asking import chat
 from tests.fakes import job_of, line_of
 
@@ -99,3 +99,11 @@ def test_a_checkpoint_makes_the_time_safe_that_its_tokens_took_and_no_other() ->
     assert work.secure(used_s) == 2.0
     assert work.secure_written({0}) == 1.0
     assert work.secure_written({0}) == 0.0
+
+
+def test_an_item_that_failed_is_none_that_a_notice_waits_for() -> None:
+    work = work_of(2)
+    started(work.open[0], (300,), keeps=False)
+    assert [pace.keeps for pace in work.paces] == [False, False]
+    work.fail(work.open[0], WireError(code="failed", message="may pass"))
+    assert len(work.paces) == 1
