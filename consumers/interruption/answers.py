@@ -134,7 +134,9 @@ def gcp_maintenance(answer: Answer) -> Reading:
         return state
     if state.startswith("TERMINATE_"):
         return _terminate(answer, "gcp", None, plain(state))
-    return None
+    if state == "NONE" or state.startswith("MIGRATE_"):
+        return None
+    return Rubbish(f"no maintenance of Google's: {shown(state)}")
 
 
 def azure_events(answer: Answer, machine: str) -> list[Scheduled | Rubbish | Stale] | Rubbish:

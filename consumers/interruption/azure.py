@@ -50,15 +50,14 @@ class Azure:
         for one in found:
             if isinstance(one, Scheduled):
                 listed[one.id] = one.notice
-                tell(one.notice, _EVENTS)
-            else:
-                tell(one, _EVENTS)
-        if self._called_off(listed):
+            tell(one.notice if isinstance(one, Scheduled) else one, _EVENTS)
+        if not found and self._is_early():
             tell(Notice(kind="withdrawn", source="azure", detail="the event is gone"), _EVENTS)
-        self._pending = listed
+        # An event that cannot be read may be one that we know: it is not gone.
+        self._pending = listed if len(listed) == len(found) else self._pending | listed
 
-    def _called_off(self, listed: dict[str, Notice]) -> bool:
-        """Say whether all that was to come is gone before its time."""
+    def _is_early(self) -> bool:
+        """Say whether something was to come, and the time of none of it has come."""
         now = time.monotonic()
         due = [notice.deadline for notice in self._pending.values()]
-        return bool(due) and not listed and all(at is not None and at > now for at in due)
+        return bool(due) and all(at is not None and at > now for at in due)

@@ -43,7 +43,8 @@ class Gcp:
         reading = await self._changed("maintenance-event", gcp_maintenance)
         if reading is None and self._announced and not self._preempted:
             reading = Notice(kind="withdrawn", source="gcp", detail="maintenance called off")
-        self._announced = isinstance(reading, Notice) and reading.kind == "terminate"
+        if not isinstance(reading, Rubbish):
+            self._announced = isinstance(reading, Notice) and reading.kind == "terminate"
         tell(reading, "maintenance-event")
 
     async def _changed(self, path: str, read: Callable[[Answer], Reading]) -> Reading:

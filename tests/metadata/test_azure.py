@@ -1,5 +1,6 @@
 """Notices of Azure, which tells a whole scale set of every machine's end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -108,12 +109,30 @@ async def test_a_failing_service_withdraws_nothing(stub: Stub) -> None:
     assert [notice.kind for notice in listener.notices] == ["terminate"]
 
 
+@pytest.mark.parametrize("flaw", [{"EventId": 5}, {"NotBefore": "Mon, 19 Sep 2016 18:29:47 GMT"}])
+async def test_an_event_that_can_be_read_no_more_was_not_withdrawn(
+    stub: Stub, flaw: dict[str, object]
+) -> None:
+    stub.schedules("Preempt", left_s=60)
+    async with listening(stub, "azure") as listener:
+        await listener.heard()
+        sound = dict(stub.events[0])
+        stub.events[0] |= flaw
+        await stub.until(EVENTS, 3)
+        assert [notice.kind for notice in listener.notices] == ["terminate"]
+        stub.events[0] = sound
+        await stub.until(EVENTS, 2)
+        stub.events.clear()
+        assert (await listener.heard(2)).kind == "withdrawn"
+
+
 async def test_the_first_answer_may_take_minutes(stub: Stub) -> None:
     stub.hangs = {EVENTS}
-    pace = msgspec.structs.replace(QUICK, answer_s=0.05, first_s=60.0)
+    pace = msgspec.structs.replace(QUICK, answer_s=0.2, first_s=60.0, poll_s=60.0)
     async with listening(stub, "azure", pace=pace) as listener:
         await stub.until(EVENTS)
         stub.schedules("Preempt")
+        await asyncio.sleep(2 * pace.answer_s)  # an answer to any other question would be too late
         stub.hangs = set()
         stub.over.set()  # lets go of what hangs
         await listener.heard()

@@ -67,6 +67,23 @@ async def test_a_maintenance_that_terminates_is_a_notice_and_may_be_called_off(s
             assert (await listener.heard(number)).kind == kind
 
 
+@pytest.mark.parametrize("value", ["", "<html>", "TERMINATED?"])
+async def test_a_maintenance_is_not_called_off_by_rubbish_but_by_word_of_it(
+    stub: Stub, value: str
+) -> None:
+    async with listening(stub, "gcp") as listener:
+        stub.values[MAINTENANCE] = "TERMINATE_ON_HOST_MAINTENANCE"
+        await stub.touch()
+        await listener.heard()
+        stub.values[MAINTENANCE] = value
+        await stub.touch()
+        await stub.until(MAINTENANCE, 2)
+        assert [notice.kind for notice in listener.notices] == ["terminate"]
+        stub.values[MAINTENANCE] = "NONE"
+        await stub.touch()
+        assert (await listener.heard(2)).kind == "withdrawn"
+
+
 async def test_a_preemption_is_not_called_off_by_the_end_of_a_maintenance(stub: Stub) -> None:
     stub.values |= {MAINTENANCE: "TERMINATE_ON_HOST_MAINTENANCE", PREEMPTED: "TRUE"}
     async with listening(stub, "gcp") as listener:
