@@ -1,7 +1,6 @@
 """nats-py's client, hardened: no message can end it, deafen it or mislead it."""
 
 import asyncio
-import json
 import logging
 import random
 import re
@@ -14,17 +13,14 @@ from nats import errors
 from nats.aio.client import Client, Server, Srv
 from nats.aio.subscription import Subscription as LibrarySubscription
 from nats.aio.transport import TcpTransport
-from nats.protocol.parser import Parser
 
 from fleet.broker.message import Message, read_message
+from fleet.broker.parser import HardenedParser
 
 Receive = Callable[[Message], None]
 
-_END: Final = b"\r\n"
 # Would end the subject or the line, and begin a command of its sender's making.
 _SPACE: Final = re.compile(r"[ \t\r\n]")
-# An INFO line names every server of a cluster.
-_MAX_LINE: Final = 1024 * 1024
 _MAX_DELAY_S: Final = 2.0
 _FAREWELL_S: Final = 1.0
 
@@ -40,7 +36,7 @@ class HardenedClient(Client):
 
     def __init__(self, denied: Callable[[str], None], *, wants_tls: bool) -> None:
         super().__init__()
-        self._ps = _Parser(self)
+        self._ps = HardenedParser(self)
         self._denied = denied
         self._wants_tls = wants_tls
         self._receivers: dict[int, Receive] = {}
@@ -97,17 +93,29 @@ class HardenedClient(Client):
             # The library would write it to the transport of the connection that is gone, which
             # some event loops refuse.
             self._pending, self._pending_data_size = [], 0
-        await super().close()
+        try:
+            await super().close()
+        finally:
+            if isinstance(self._transport, _Transport):
+                self._transport.abort()
 
     async def flush(self, timeout: int = 10) -> None:  # noqa: ASYNC109 - the library's own
         """Wait until the server has taken all that was sent; raises as the library does."""
         # `wait_for`, which the library uses, forgets a cancellation that comes together with the
         # answer (Python 3.11), and whoever was told to end would go on.
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
+        before = _cancellations()
         await super().flush(timeout)
-        if task and task.cancelling() > before:
+        if _cancellations() > before:
             raise asyncio.CancelledError
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        # The library swallows a cancellation here, time-outs too, and so whoever waited for a
+        # server that takes nothing would go on waiting for its answer, for ever.
+        before = _cancellations()
+        flushed = await super()._flush_pending(force_flush)
+        if _cancellations() > before:
+            raise asyncio.CancelledError
+        return flushed
 
     @property
     def is_new(self) -> bool:
@@ -127,7 +135,12 @@ class HardenedClient(Client):
         return not (self.is_connected or self.is_closed) and (task is None or task.done())
 
     async def _connect_to_server(self, s: Srv) -> None:
-        # The library drops a connection that the server refused without closing it.
+        # The library leaves behind what belonged to a connection that came to nothing: half a
+        # message, the connection itself, and tasks that would read and ping the next one.
+        self._ps.reset()
+        for task in (self._reading_task, self._flusher_task, self._ping_interval_task):
+            if task is not None:
+                task.cancel()
         if self._transport is None:
             self._transport = _Transport()  # type: ignore[no-untyped-call]  # nats-py's
         else:
@@ -175,13 +188,26 @@ class HardenedClient(Client):
 class _Transport(TcpTransport):
     """Is encrypted as the library's is, and ends when told to.
 
-    The library's waits half a minute for the farewell of a server that is gone, and reads by a
-    protocol that does not know of the encryption, so that asyncio warns at every end.
+    The library's waits for ever to send what is left to a server that takes nothing, and half a
+    minute for the farewell of one that is gone. It reads by a protocol that does not know of the
+    encryption, so that asyncio warns at every end.
     """
 
     def __bool__(self) -> bool:
         """Be there before the first connection, or the library takes one of its own."""
         return True
+
+    async def wait_closed(self) -> None:
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await super().wait_closed()  # type: ignore[no-untyped-call]  # nats-py's
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """End at once; what is not sent is lost."""
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
 
     async def connect_tls(
         self,
@@ -207,58 +233,9 @@ class _Transport(TcpTransport):
         self._io_reader, self._io_writer = reader, writer
 
 
-class _Parser(Parser):
-    """Splits lines at single spaces, as the server writes them.
-
-    The library splits at every white space, and a foreign subject may hold VT or FF; there, too, a
-    subject that is not UTF-8 ends the read loop.
-    """
-
-    async def parse(self, data: bytes = b"") -> None:
-        self.buf.extend(data)
-        try:
-            while await self._step():
-                pass
-        except (ValueError, IndexError, UnicodeDecodeError) as error:
-            raise errors.ProtocolError from error  # the read loop reconnects
-
-    async def _step(self) -> bool:
-        """Process one whole message or line; False when the buffer has none."""
-        end = self.buf.find(_END, 0, _MAX_LINE)
-        if end < 0:
-            if len(self.buf) >= _MAX_LINE:
-                raise errors.ProtocolError
-            return False
-        verb, _, rest = bytes(self.buf[:end]).partition(b" ")
-        if verb in {b"MSG", b"HMSG"}:
-            return await self._message(rest.split(b" "), end + len(_END), verb == b"HMSG")
-        del self.buf[: end + len(_END)]
-        match verb:
-            case b"PING":
-                await self.nc._process_ping()
-            case b"PONG":
-                await self.nc._process_pong()
-            case b"INFO":
-                await self.nc._process_info(json.loads(rest))
-            case b"-ERR":
-                await self.nc._process_err(rest.decode(errors="replace"))
-            case b"+OK":
-                pass
-            case _:
-                raise errors.ProtocolError
-        return True
-
-    async def _message(self, words: list[bytes], start: int, has_headers: bool) -> bool:
-        """Process `<subject> <sid> [reply] [header size] <size>` and the bytes behind it."""
-        middle = start + int(words[-2]) if has_headers else start
-        end = start + int(words[-1])
-        if len(self.buf) < end + len(_END):
-            return False
-        reply = words[2] if len(words) == (5 if has_headers else 4) else b""
-        headers, payload = bytes(self.buf[start:middle]), bytes(self.buf[middle:end])
-        del self.buf[: end + len(_END)]
-        await self.nc._process_msg(int(words[1]), words[0], reply, payload, headers)
-        return True
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def pick_server(servers: list[Server], _: dict[str, Any]) -> tuple[Server, float]:

@@ -1,0 +1,93 @@
+"""Connections that go bad: no wait on them is for ever, and nothing of them outlives them."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fleet.broker.connection import Connection
+from fleet.errors import BrokerUnreachable
+from tests.integration.brokers import connected
+from tests.server import nats_server
+
+LARGE = bytes(1_000_000)
+# More than the sockets of both sides hold.
+MANY = 40
+
+
+@pytest.fixture
+async def frozen(tmp_path: Path) -> AsyncIterator[Connection]:
+    """A connection to a broker that reads no more, with more to send than is taken."""
+    with nats_server(tmp_path / "frozen") as server:
+        async with connected(server.url) as connection, asyncio.TaskGroup() as group:
+            os.kill(server.process.pid, signal.SIGSTOP)
+            try:
+                filling = group.create_task(fill(connection))
+                async with asyncio.timeout(5):
+                    while not unsent(connection):  # noqa: ASYNC110 - nobody tells of it
+                        await asyncio.sleep(0.01)
+                yield connection
+                filling.cancel()
+            finally:
+                os.kill(server.process.pid, signal.SIGCONT)
+
+
+async def fill(connection: Connection) -> None:
+    for _ in range(MANY):
+        await connection.publish("x", LARGE)
+
+
+def unsent(connection: Connection) -> int:
+    line = connection._client._transport._io_writer.transport  # type: ignore[union-attr]  # noqa: SLF001
+    return int(line.get_write_buffer_size())
+
+
+async def test_a_request_ends_in_time_though_nothing_can_be_sent(frozen: Connection) -> None:
+    async def ask() -> float:
+        began = time.monotonic()
+        with pytest.raises(BrokerUnreachable, match=r"within 0\.5 s"):
+            await frozen.request("y", LARGE, wait_s=0.5)
+        return time.monotonic() - began
+
+    async with asyncio.timeout(8), asyncio.TaskGroup() as group:
+        asked = [group.create_task(ask()) for _ in range(4)]
+    assert max(task.result() for task in asked) < 3
+
+
+async def test_who_waits_for_room_can_be_told_to_end(frozen: Connection) -> None:
+    async with asyncio.TaskGroup() as group:
+        stuck = [group.create_task(fill(frozen)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in stuck:
+            task.cancel()
+    assert all(task.cancelled() for task in stuck)
+
+
+async def test_it_is_left_for_a_server_that_works(frozen: Connection, tmp_path: Path) -> None:
+    back = asyncio.Event()
+    frozen.on_reconnect(back.set)
+    with nats_server(tmp_path / "other") as other:
+        frozen._client.set_server_pool([other.url])  # noqa: SLF001 - else it takes its time
+        # As it does after three pings without an answer.
+        await frozen._client.force_reconnect()  # noqa: SLF001
+        async with asyncio.timeout(10):
+            await back.wait()
+        assert await frozen.api("INFO")
+
+
+async def test_half_a_message_of_a_dead_connection_is_not_joined_to_the_next(
+    nats_url: str,
+) -> None:
+    back = asyncio.Event()
+    async with connected(nats_url) as connection:
+        connection.on_reconnect(back.set)
+        await connection._client.force_reconnect()  # noqa: SLF001
+        # The old connection may still be read once, before its reader hears of its end.
+        connection._client._ps.buf += b"MSG x 1 1000\r\nhalf"  # noqa: SLF001
+        async with asyncio.timeout(5):
+            await back.wait()
+        assert await connection.api("INFO")
