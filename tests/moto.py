@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.ports import free_port
+
 START_S = 60.0
 STOP_S = 10.0
 REGION = "us-east-1"
@@ -27,7 +29,7 @@ class Moto(NamedTuple):
 @contextmanager
 def moto_server(folder: Path) -> Iterator[Moto]:
     """Run a server on loopback, with a launch template in it."""
-    port = _free_port()
+    port = free_port()
     log = folder / "moto.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -90,9 +92,3 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         else:
             return
     raise RuntimeError(f"moto's server did not start:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])

@@ -1,7 +1,6 @@
 """Asking what Prometheus asks, of real processes."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,12 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.children import die_with_parent
 from tests.fleets import QUICK, ROOT
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def get(url: str) -> tuple[int, str]:

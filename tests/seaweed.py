@@ -1,7 +1,6 @@
 """A real S3 as a child process of the tests: SeaweedFS, all of it in one process."""
 
 import os
-import socket
 import subprocess
 import sysconfig
 import time
@@ -9,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.ports import free_port
 
 START_S = 60.0
 # It takes its time to end.
@@ -31,7 +32,7 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
     """Run a store whose data lie in `folder`, on loopback only."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = {name: free_port() for name in names}
     binary = Path(sysconfig.get_path("scripts"), "weed")
     args = ["mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
     args += [f"-{name}={port}" for name, port in ports.items()]
@@ -78,15 +79,3 @@ def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
         else:
             return
     raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on; held all at once, so that no two are one."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fleet.children import die_with_parent
+from tests.ports import free_port
 
 START_S = 20.0
 STOP_S = 10.0
@@ -32,23 +33,24 @@ def binary() -> str:
 
 
 @contextmanager
-def nats_server(folder: Path, *, port: int = -1, config: str = "") -> Iterator[NatsServer]:
+def nats_server(folder: Path, *, port: int | None = None, config: str = "") -> Iterator[NatsServer]:
     """Run a server whose store, log and configuration lie in `folder`.
 
-    port: -1 takes a free one; give the port of an earlier run to restart a server. config: more
+    port: None takes a free one; give the port of an earlier run to restart a server. config: more
     lines of nats-server configuration. Nothing is synced to disk at once, for speed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file, log = folder / "nats.conf", folder / "nats.log"
+    at = free_port() if port is None else port
     file.write_text(
-        f'listen: "127.0.0.1:{port}"\nports_file_dir: "{folder}"\nlog_file: "{log}"\n'
+        f'listen: "127.0.0.1:{at}"\nports_file_dir: "{folder}"\nlog_file: "{log}"\n'
         f'jetstream {{ store_dir: "{folder}", max_memory_store: 1G, max_file_store: 64G }}\n'
         f"{config}\n"
     )
     process = subprocess.Popen([binary(), "--config", str(file)], preexec_fn=die_with_parent)
     try:
         url = _address(folder / f"nats-server_{process.pid}.ports", process, log)
-        yield NatsServer(url, int(url.rpartition(":")[2]), process)
+        yield NatsServer(url, at, process)
     finally:
         process.terminate()
         try:

@@ -44,7 +44,7 @@ def register() -> Register:
 
 @contextmanager
 def server_with_accounts(
-    folder: Path, wanted: Register | None = None, *, config: str = "", port: int = -1
+    folder: Path, wanted: Register | None = None, *, config: str = "", port: int | None = None
 ) -> Iterator[NatsServer]:
     """Run a server with the accounts of a register."""
     accounts = render(register() if wanted is None else wanted)

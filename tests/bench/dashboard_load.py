@@ -7,7 +7,6 @@ and for as long with one; messages and bytes are those of the dashboard's own co
 
 import asyncio
 import os
-import socket
 import tempfile
 import time
 import urllib.request
@@ -30,6 +29,7 @@ from fleet.subjects import CLAIMS, NODES, claim_key, durable, job_stream
 from fleet.topology import bucket_subject
 from tests.bench.report import Figure, Options, say
 from tests.integration.brokers import connected
+from tests.ports import free_port
 from tests.server import NatsServer, nats_server
 
 SIZES: Final = {"small": (10, 9, 100), "large": (1_000, 200, 10_000)}
@@ -68,7 +68,7 @@ async def measure(options: Options) -> Sequence[Figure]:
 
 async def _size(name: str, nodes: int, queues: int, jobs: int, look_s: float) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
+        port = free_port()
         config = f'http: "127.0.0.1:{port}"'
         with nats_server(Path(folder) / "nats", config=config) as server:
             async with connected(server.url) as connection:
@@ -230,9 +230,3 @@ async def _passed(port: int) -> Passed:
         return next(one for one in found.connections if one.name == "fleet-top")
 
     return await asyncio.to_thread(read)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -38,7 +38,7 @@ class Stage:
     def __init__(self, folder: Path, servers: ExitStack) -> None:
         self.folder = folder
         self._servers = servers
-        self._server = self._start_server(-1)
+        self._server = self._start_server()
         self.fleet: RunningFleet
         self.extras: dict[str, subprocess.Popen[bytes]] = {}
         self._fds = 0
@@ -133,7 +133,7 @@ class Stage:
         """How many more files `fleet up` has open than at the start, beyond a few."""
         return max(0, fds(self.fleet.process.pid) - self._fds - 16)
 
-    def _start_server(self, port: int) -> NatsServer:
+    def _start_server(self, port: int | None = None) -> NatsServer:
         server = nats_server(self.folder / "nats", port=port, config=MONITOR)
         return self._servers.enter_context(server)
 

@@ -1,7 +1,6 @@
 """Three brokers with three replicas: the leader dies, and every acknowledged job is there."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -16,6 +15,7 @@ from fleet.broker.stored import messages
 from fleet.errors import BrokerRefused, BrokerUnreachable
 from tests.asking import eventually
 from tests.integration.brokers import connected
+from tests.ports import free_port
 from tests.server import NatsServer, nats_server
 
 NAMES = ("n1", "n2", "n3")
@@ -115,9 +115,3 @@ async def publishing(
         yield
         for task in tasks:
             task.cancel()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -1,6 +1,5 @@
 """The states of a consumer: told to go, called back, hinted at, for a while without an engine."""
 
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from tests.asking import Asker, answer_to, chat, chunk, event_of, events_of, eve
 from tests.fleets import QUICK, RunningFleet, running_consumer, running_fleet
 from tests.integration.brokers import connected
 from tests.metadata.stub import REBALANCE, serving
+from tests.ports import free_port
 
 ONE_SPOT = ("--on-demand", "0", "--spot", "1")
 PROMPTS = ["one", "two", "three"]
@@ -210,8 +210,3 @@ def probe(port: int, path: str) -> tuple[int, str]:
             return answer.status, answer.read().decode().strip()
     except urllib.error.HTTPError as answer:
         return answer.code, answer.read().decode().strip()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])

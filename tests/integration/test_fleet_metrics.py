@@ -16,8 +16,9 @@ from tests.asking import MODEL, Asker, chat, eventually
 from tests.expositions import PARTS, told
 from tests.fleets import QUICK, ROOT, RunningFleet, running_consumer, running_fleet
 from tests.integration.brokers import connected
+from tests.ports import free_port
 from tests.raw import publish_raw
-from tests.scraping import exporter, families, free_port, get, samples, until
+from tests.scraping import exporter, families, get, samples, until
 from tests.server import nats_server
 
 PRICE = 2.5

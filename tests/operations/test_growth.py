@@ -1,12 +1,12 @@
 """What docs/scale.md says of growth: that it is configuration."""
 
-import socket
 from pathlib import Path
 
 from fleet.broker.provision import provision
 from tests.asking import MODEL, Asker, answer_to, chat, text_of
 from tests.fleets import running_consumer
 from tests.integration.brokers import connected
+from tests.ports import free_port
 from tests.server import nats_server
 
 
@@ -34,9 +34,3 @@ async def test_consumers_and_producers_behind_a_leaf_node_are_as_good_as_beside_
             async with connected(here.url) as connection:
                 (line,) = await Asker(connection, unique).ask("batch", chat("far away"))
         assert text_of(line) == answer_to("far away")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -25,6 +25,7 @@ from fleet.subjects import DEAD, EVENTS
 from tests.asking import Asker, answer_to, chat, chunk, text_of
 from tests.fleets import QUICK, ROOT, RunningFleet, running_fleet
 from tests.integration.brokers import connected
+from tests.ports import free_port
 from tests.security.sockets import descendants, listening
 from tests.server import nats_server
 
@@ -201,12 +202,6 @@ def read(port: int, path: str) -> str:
         except OSError:
             assert time.monotonic() < give_up, f"nobody answers on {port}"
             time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def places(scene: Scene, words: str) -> list[str]:
