@@ -86,6 +86,7 @@ class BatchLook:
         self._heard = heard
         self._pools = pools
         self._batches: dict[str, Manifest] = {}
+        self._shown: tuple[Manifest, ...] = ()
 
     def restart(self) -> None:
         """Read all of it again with the next look."""
@@ -97,7 +98,7 @@ class BatchLook:
         made = [one.created_at for one in self._batches.values() if one.state in _OPEN]
         return min(made, default=None)
 
-    async def look(self, connection: Connection, _: float) -> None:
+    async def look(self, connection: Connection, now: float) -> None:
         """Read what is new. Raises BrokerRefused, BrokerUnreachable."""
         for change in await self._watch.changes(connection):
             one = change.value
@@ -105,14 +106,14 @@ class BatchLook:
                 self._batches.pop(change.key, None)
             else:
                 self._batches[change.key] = one
+        order = sorted(self._batches.values(), key=lambda one: -one.created_at)
+        ended = [one for one in order if one.state not in _OPEN][:MOST_ENDED]
+        self._shown = (*(one for one in order if one.state in _OPEN), *ended)
+        self._heard.keep({(one.tenant, one.id) for one in self._shown}, now)
 
     def facts(self) -> tuple[BatchFact, ...]:
         """Give those that are open, and the newest of those that have ended."""
-        order = sorted(self._batches.values(), key=lambda one: -one.created_at)
-        ended = [one for one in order if one.state not in _OPEN][:MOST_ENDED]
-        return tuple(self._fact(one) for one in order if one.state in _OPEN) + tuple(
-            self._fact(one) for one in ended
-        )
+        return tuple(map(self._fact, self._shown))
 
     def _fact(self, one: Manifest) -> BatchFact:
         progress = self._heard.batches.get((one.tenant, one.id))

@@ -1,6 +1,7 @@
 """The stream EVENTS, read on: what the screen shows of it, and what sums are made of."""
 
 from collections import deque
+from collections.abc import Collection
 from typing import Final, TypeVar
 
 from dashboard.event_rows import ROUTINE
@@ -30,12 +31,18 @@ MOST_TOLD: Final = 200_000
 # What is kept of jobs that had trouble.
 MOST_ERRORS: Final = 10_000
 _MOST_PACES: Final = 20_000
+# A batch may be heard of before its manifest is read; one that is quiet for so long is known.
+_KNOWN_S: Final = 60.0
 
 
 class Progress:
-    """What was finished of something. items: with a line, good or bad; failed: bad ones."""
+    """What was finished of something. items: with a line, good or bad; failed: bad ones.
+
+    heard_at: when the last of it was, by the server's clock.
+    """
 
     def __init__(self, since: float) -> None:
+        self.heard_at = since
         self.jobs = self.items = self.failed = self.interruptions = 0
         self.jobs_pace, self.items_pace = Pace(), Pace()
         self.jobs_pace.add(since, 0)
@@ -43,6 +50,7 @@ class Progress:
 
     def add(self, at: float, event: UsageRecorded) -> None:
         """Add a record that was written at a moment."""
+        self.heard_at = at
         self.jobs += event.jobs
         self.items += event.items
         self.failed += event.failed_items
@@ -99,6 +107,14 @@ class Heard:
                 self._interrupted(event)
             case _:
                 pass
+
+    def keep(self, shown: Collection[tuple[str, str]], now: float) -> None:
+        """Let go of batches that are not shown: a screen stays open for weeks, and sees many."""
+        self.batches = {
+            batch: progress
+            for batch, progress in self.batches.items()
+            if batch in shown or now - progress.heard_at < _KNOWN_S
+        }
 
     def _use(self, event: UsageRecorded, at: float) -> None:
         since = at if self.since is None else self.since
