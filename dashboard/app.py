@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from dashboard.acting import Action, Operator
@@ -33,6 +34,7 @@ from dashboard.snapshot import WINDOWS_S, FleetSnapshot, Story
 from dashboard.source import Source
 from dashboard.targets import AnyRow, target_of
 from dashboard.themes import DARK, THEMES
+from dashboard.widgets.ascii import Ascii
 from dashboard.widgets.thrift import is_behind
 from fleet.errors import FleetError
 
@@ -86,6 +88,7 @@ class Dashboard(App[None]):
     ) -> None:
         super().__init__()
         self.look = look or Look()
+        self._ascii = Ascii(self.look.ascii)
         self.failure: BaseException | None = None
         self._source = source
         self._operator = operator
@@ -248,6 +251,11 @@ class Dashboard(App[None]):
         """Ask whether to do something to what is under the cursor."""
         deed = act(self, self._operator, self.look, action, target_of(self.row))
         _ = self.run_worker(deed, name=action, exclusive=True, group="act")
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Let nothing but ASCII through where the terminal has nothing else."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii] if self._ascii.enabled else filters
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Offer every key in the palette, too, and the themes."""
