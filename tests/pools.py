@@ -121,6 +121,7 @@ class World:
         self.hearts_heard = True
         self.draining: set[str] = set()
         self.busy: set[str] = set()
+        self.noticed: set[str] = set()
         self.keys = Keys()
         self.events: list[AnyEvent] = []
 
@@ -163,12 +164,14 @@ class World:
         state: Any = "ready"
         if one.id in self.draining:
             state = "draining" if one.id in self.busy else "drained"
+        if one.id in self.noticed:
+            state = "draining"
         items = 4 if one.id in self.busy else 0
         return Node(
             node=f"{one.id}-x1", pid=1, host=one.id, capacity_type=one.capacity_type,
             zone=one.zone, model="m", engine="e", state=state, started_at=one.started_at,
             at=self.clock(), items=items, jobs=min(items, 1), slots=8,
-            notice="command" if one.id in self.draining else "",
+            notice="command" if one.id in self.draining else "aws" * (one.id in self.noticed),
         )  # fmt: skip
 
 

@@ -18,7 +18,16 @@ from fleet.node import Node
 from fleet.pool.decision import Decision, Launch, Release
 from fleet.pool.hands import Sight, Sure
 from fleet.pool.leader import steady
-from fleet.pool.matching import drained, launched, match, members, reclaimed, told, victims
+from fleet.pool.matching import (
+    drained,
+    launched,
+    match,
+    members,
+    reclaimed,
+    told,
+    under_notice,
+    victims,
+)
 from fleet.pool.provider import Fault, Granted, Machine, Provider, Request, Terminated
 from fleet.pool.reaper import Reaper
 from fleet.pool.snapshot import BecameReady, Crashed, Happening
@@ -127,7 +136,8 @@ class Machines:
             for one in sight.members
             if one.phase == "ready" and phases.get(one.name) == "starting"
         ]
-        others = [one for one in before.machines if one.id not in going]
+        known = {*going, *under_notice(before.machines, before.nodes)}
+        others = [one for one in before.machines if one.id not in known]
         found += reclaimed(others, sight.machines, at)
         now = {one.id: one for one in sight.machines}
         for one in before.machines:

@@ -13,6 +13,7 @@ import msgspec
 from fleet.events import NodeLaunched
 from fleet.job import CapacityType
 from fleet.node import Node
+from fleet.pool.progress import MARKETS
 from fleet.pool.provider import FaultKind, Granted, Machine
 from fleet.pool.snapshot import Launched, LaunchFailed, Member, NodePhase, Reclaimed, Refusal
 
@@ -118,6 +119,15 @@ def drained(machines: Collection[Machine], nodes: Iterable[Node]) -> tuple[str, 
         for one in machines
         if one.alive and one.id in found and found[one.id].state == "drained"
     )
+
+
+def under_notice(machines: Iterable[Machine], nodes: Iterable[Node]) -> frozenset[str]:
+    """Return the ids of machines that the market wants back, as their nodes told already.
+
+    What becomes of them is no further reclaim.
+    """
+    found = match(machines, nodes)
+    return frozenset(id_ for id_, node in found.items() if node.notice in MARKETS)
 
 
 def told(

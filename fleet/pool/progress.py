@@ -26,7 +26,7 @@ STARTS: Final = 64
 # A start that took longer was not waited for by anybody.
 LONGEST_START_S: Final = 7200.0
 # Who says, on a node, that the market wants it back.
-_MARKETS: Final = frozenset({"aws", "asg", "azure", "gcp"})
+MARKETS: Final = frozenset({"aws", "asg", "azure", "gcp"})
 _MOST_NODES: Final = 20_000
 
 
@@ -74,7 +74,7 @@ class Progress:
                 self._meet(event)
             case NodeReady():
                 self._ready(event)
-            case NodeDraining() if event.cause in _MARKETS and event.node in self._nodes:
+            case NodeDraining() if event.cause in MARKETS and event.node in self._nodes:
                 node = self._nodes[event.node]
                 if node.capacity_type == "spot":
                     self._reclaimed.append(Reclaimed(zone=node.zone, at=event.at))
@@ -128,7 +128,9 @@ class Progress:
 
     def _meet(self, event: Billed) -> None:
         if event.node not in self._nodes and len(self._nodes) >= _MOST_NODES:
-            del self._nodes[next(iter(self._nodes))]
+            oldest = next(iter(self._nodes))
+            del self._nodes[oldest]
+            self._launches.pop(oldest, None)
         self._nodes[event.node] = event
         if isinstance(event, NodeStarted):
             self._launches[event.node] = event.at if event.since is None else event.since

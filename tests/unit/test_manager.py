@@ -224,3 +224,18 @@ async def test_a_node_that_goes_because_we_told_it_to_is_no_reclaim() -> None:
     assert not decision.memory.cooling
     gone = [one for one in world.events if isinstance(one, NodeGone)]
     assert {one.cause for one in gone} == {"drained"}
+
+
+async def test_a_reclaim_that_the_node_told_of_is_not_told_again_by_its_end() -> None:
+    world = World()
+    run = Run(world)
+    world.work = (batch(node_h=40, due_in_h=24),)
+    await run.ticks(300)
+    held = await world.machines()
+    first, second = (next(one for one in held if one.zone == zone) for zone in ("a", "b"))
+    world.noticed = {first.id}
+    await run.tick()
+    for one in (first, second):
+        world.cloud.reclaim(one.id)
+    decision = await run.tick()
+    assert [one.zone for one in decision.memory.cooling] == ["b"]

@@ -58,6 +58,22 @@ def test_a_zone_is_not_judged_by_a_moment_nor_by_a_clock_that_jumps() -> None:
     assert reclaims.per_hour("a") == 0
 
 
+def test_reclaims_from_before_anybody_looked_are_not_set_against_the_hours_behind_them() -> None:
+    reclaims = Reclaims()
+    # As events tell of the week in which another manager led.
+    told = [Reclaimed(zone="a", at=float(at)) for at in range(100)]
+    reclaims.saw(spot(4), told, now=1000.0)
+    for step in range(1, 13):
+        reclaims.saw(spot(4), [], now=1000.0 + step * 600.0)
+    assert reclaims.per_hour("a") == 0
+    # As it led itself, stood by for an hour, and leads again.
+    again = 1000.0 + 12 * 600.0 + 3600.0
+    reclaims.saw(spot(4), [Reclaimed(zone="a", at=again - 60.0)], now=again)
+    assert reclaims.per_hour("a") == 0
+    reclaims.saw(spot(4), [Reclaimed(zone="a", at=again + 60.0)], now=again + 600.0)
+    assert reclaims.per_hour("a") == pytest.approx(1 / 8.6, rel=0.1)
+
+
 class Market:
     def __init__(self, answer: SpotHistory | Fault) -> None:
         self.answer = answer
