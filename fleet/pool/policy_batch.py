@@ -35,11 +35,11 @@ class Due(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """What the batches ask for, in nodes. work_s: node-seconds in all.
+    """What the batches ask for, in nodes. work_s: node-seconds in all, but for those of late ones.
 
     required: r, of all deadlines for which nodes can still be launched. keep: of those for which
-    they cannot. unhurried: of work that has no deadline, or none any more. due: what still has its
-    time, in the order of service.
+    they cannot. unhurried: of work that has no deadline. due: what still has its time, in the order
+    of service. late: what has not: its jobs expire, by whoever looks at them, and need no node.
     """
 
     required: float
@@ -62,18 +62,11 @@ Sized: TypeAlias = tuple[float, float, Work]
 def demand(snapshot: Snapshot, *, startup_s: float, item_s: float | None, tuning: Tuning) -> Demand:
     """Add the work up in the order in which it is served, and hold it against the deadlines."""
     now = snapshot.now
-    required = keep = unhurried = ahead_s = work_s = 0.0
+    required = keep = unhurried = ahead_s = 0.0
     due: list[Due] = []
-    late: list[str] = []
-    sized, unmeasured = _sized(snapshot, item_s)
+    sized, unmeasured, late = _sized(snapshot, item_s)
     for deadline, size_s, work in sized:
-        work_s += size_s
         to_go_s = deadline - now
-        if to_go_s <= 0:
-            # Consumers give an expired job no time, so nobody waits behind it.
-            late.append(work.name)
-            unhurried += size_s / tuning.unhurried_s
-            continue
         ahead_s += size_s
         if deadline == math.inf:
             since_s = max(0.0, now - work.submitted_at)
@@ -88,13 +81,17 @@ def demand(snapshot: Snapshot, *, startup_s: float, item_s: float | None, tuning
         else:
             required = max(required, rate)
         due.append(Due(work.name, deadline, ahead_s, left_s, rate, close=close))
-    return Demand(required, keep, unhurried, work_s, due, late, unmeasured)
+    return Demand(required, keep, unhurried, ahead_s, due, late, unmeasured)
 
 
-def _sized(snapshot: Snapshot, item_s: float | None) -> tuple[list[Sized], list[Work]]:
-    """Measure each batch in node-seconds, in the order of service."""
+def _sized(snapshot: Snapshot, item_s: float | None) -> tuple[list[Sized], list[Work], list[str]]:
+    """Measure each batch in node-seconds, in the order of service.
+
+    Apart from them, those that cannot be measured yet, and the names of those that are late.
+    """
     sized: list[Sized] = []
     unmeasured: list[Work] = []
+    late: list[str] = []
     for work in snapshot.work or ():
         if work.items <= 0:
             continue
@@ -102,7 +99,9 @@ def _sized(snapshot: Snapshot, item_s: float | None) -> tuple[list[Sized], list[
         deadline = work.deadline
         if deadline is None or not math.isfinite(deadline):
             deadline = math.inf
-        if pace_s is None:
+        if deadline <= snapshot.now:
+            late.append(work.name)
+        elif pace_s is None:
             unmeasured.append(work)
         else:
             sized.append((deadline, min(min(work.items, MOST_ITEMS) * pace_s, MOST_S), work))
@@ -110,7 +109,7 @@ def _sized(snapshot: Snapshot, item_s: float | None) -> tuple[list[Sized], list[
         sized.sort(key=lambda one: one[2].submitted_at)
     else:
         sized.sort(key=lambda one: one[0])
-    return sized, unmeasured
+    return sized, unmeasured, late
 
 
 def _left_s(to_go_s: float, startup_s: float, margin: float) -> float:

@@ -94,14 +94,17 @@ def test_the_baseline_is_restored_even_when_the_queue_cannot_be_read() -> None:
     assert sum(launched(decision, "on-demand").values()) == 2
 
 
-def test_a_deadline_in_the_past_launches_no_on_demand_and_delays_nobody() -> None:
-    late = work("acme.late", node_h=500, due_in_h=-1)
+@pytest.mark.parametrize("item_s", [60.0, None])
+def test_a_deadline_in_the_past_launches_nothing_and_delays_nobody(item_s: float | None) -> None:
+    late = work("acme.late", node_h=500, due_in_h=-1, item_s=item_s)
     decision = decide(snapshot(late, work(node_h=2, due_in_h=10)), KNOBS, Memory())
     assert decision.figures.required == pytest.approx(2 / (10 - 1 / 3))
     assert "acme.late" in text(decision, "late")
     alone = decide(snapshot(late), KNOBS, Memory())
-    assert alone.on_demand == 0
+    assert not alone.launches
+    assert (alone.spot, alone.on_demand) == (0, 0)
     assert not alone.batch_fallback
+    assert "acme.late" in text(alone, "late")
 
 
 def test_a_deadline_too_near_for_new_nodes_launches_none_and_keeps_those_there_are() -> None:
