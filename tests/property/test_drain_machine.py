@@ -11,6 +11,7 @@ from consumers.drain import Drain
 from fleet.notice import Notice
 
 GRACE_S = 25.0
+SOURCES = st.sampled_from(["aws", "gcp", "azure", "command", "drill"])
 
 
 class Clock:
@@ -24,7 +25,7 @@ class Clock:
 
 
 class DrainMachine(RuleBasedStateMachine):
-    """earliest: the deadline that counts; None while nobody gave notice, or it was withdrawn."""
+    """said: what deadlines each source named and did not take back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,8 +33,7 @@ class DrainMachine(RuleBasedStateMachine):
         self._real = vars(consumers.drain)["time"]
         vars(consumers.drain)["time"] = self.clock
         self.drain = Drain(grace_s=GRACE_S)
-        self.earliest: float | None = None
-        self.signalled = False
+        self.said: dict[str, list[float]] = {}
 
     def teardown(self) -> None:
         vars(consumers.drain)["time"] = self._real
@@ -42,7 +42,11 @@ class DrainMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
 
-    @rule(left_s=st.floats(0, 300), source=st.sampled_from(["aws", "gcp", "azure", "command"]))
+    @property
+    def earliest(self) -> float | None:
+        return min((end for ends in self.said.values() for end in ends), default=None)
+
+    @rule(left_s=st.floats(0, 300), source=SOURCES)
     def announce(self, left_s: float, source: Any) -> None:
         """A notice with a deadline: the earliest counts, and equal ones change nothing."""
         deadline = self.clock.now + left_s
@@ -50,7 +54,7 @@ class DrainMachine(RuleBasedStateMachine):
         is_news = self.earliest is None or deadline < self.earliest
         assert self.drain.hear(notice) == is_news
         assert self.drain.hear(notice) is False
-        self._expect(deadline)
+        self.said.setdefault(source, []).append(deadline)
 
     @rule()
     def signal(self) -> None:
@@ -58,8 +62,7 @@ class DrainMachine(RuleBasedStateMachine):
         notice = Notice(kind="terminate", source="signal")
         deadline = self.clock.now + (0.0 if self.drain.begun.is_set() else GRACE_S)
         self.drain.hear(notice)
-        self.signalled = True
-        self._expect(deadline)
+        self.said.setdefault("signal", []).append(deadline)
 
     @rule()
     def recommend(self) -> None:
@@ -69,16 +72,19 @@ class DrainMachine(RuleBasedStateMachine):
         assert not self.drain.takes_long_work
         assert self.drain.begun.is_set() == before
 
-    @rule()
-    def withdraw(self) -> None:
-        """What a cloud takes back is void, but whoever sends SIGTERM goes on to SIGKILL."""
-        notice = Notice(kind="withdrawn", source="azure")
-        if self.signalled:
-            assert self.drain.hear(notice) is False
+    @rule(source=SOURCES)
+    def withdraw(self, source: Any) -> None:
+        """Each takes back its own word, an operator everybody's, and nobody a signal."""
+        notice = Notice(kind="withdrawn", source=source)
+        went, hinted = self.drain.begun.is_set(), not self.drain.takes_long_work
+        stays = self.drain.hear(notice)
+        if "signal" in self.said:
+            assert not stays
             return
-        self.drain.hear(notice)
-        self.earliest = None
-        assert self.drain.takes_long_work
+        self.said = {one: ends for one, ends in self.said.items() if source not in {one, "command"}}
+        is_operator = source == "command"
+        assert self.drain.takes_long_work == (is_operator or not hinted)
+        assert stays == (not self.said and (went or (is_operator and hinted)))
         assert self.drain.hear(notice) is False
 
     @invariant()
@@ -90,9 +96,7 @@ class DrainMachine(RuleBasedStateMachine):
             assert self.drain.begun.is_set()
             assert abs(self.drain.left_s - (self.earliest - self.clock.now)) < 1e-6
         assert self.drain.save_in_s <= self.drain.left_s
-
-    def _expect(self, deadline: float) -> None:
-        self.earliest = deadline if self.earliest is None else min(self.earliest, deadline)
+        assert self.drain.cause == next(iter(self.said), "")
 
 
 TestDrain = DrainMachine.TestCase
