@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fleet.errors import BrokerUnreachable, NotFound
+from fleet.errors import BrokerUnreachable, CorruptRecord, NotFound
 from fleet.events import AnyEvent, PoolActed, PoolDecided
 from fleet.node import Node
 from fleet.pool.decision import Decision
@@ -52,10 +52,11 @@ class Lease:
 
 
 class Keys:
-    """The keys of the bucket `policy`. down: whether the broker answers."""
+    """The keys of the bucket `policy`. down: whether the broker answers. corrupt: foreign keys."""
 
     def __init__(self) -> None:
         self.down = False
+        self.corrupt: set[str] = set()
         self.is_paused = False
         self.set_knobs: Knobs | None = None
         self.switch = False
@@ -63,15 +64,15 @@ class Keys:
         self.told: Standing | None = None
 
     async def knobs(self) -> Knobs | None:
-        self._answer()
+        self._answer("knobs")
         return self.set_knobs
 
     async def paused(self) -> Paused | None:
-        self._answer()
+        self._answer("paused")
         return Paused(by="op", why="", at=0.0) if self.is_paused else None
 
     async def fallback(self) -> bool:
-        self._answer()
+        self._answer("fallback")
         return self.switch
 
     async def turn_fallback(self, *, on: bool) -> None:
@@ -88,9 +89,11 @@ class Keys:
         self._answer()
         return self.told
 
-    def _answer(self) -> None:
+    def _answer(self, key: str = "") -> None:
         if self.down:
             raise BrokerUnreachable("nobody answers")
+        if key in self.corrupt:
+            raise CorruptRecord(f"{key} is foreign", revision=1, written_at=0.0)
 
 
 class Cloud(SimCloud):

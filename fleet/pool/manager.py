@@ -21,14 +21,12 @@ from fleet.pool.knobs import Knobs
 from fleet.pool.outlook import outlook
 from fleet.pool.policy import decide
 from fleet.pool.snapshot import Happening, Snapshot
-from fleet.pool.switches import Paused, Standing
+from fleet.pool.switches import Paused, Standing, remembered
 from fleet.pool.world import Seen
 
 TICK_S: Final = 10.0
 # However often it is woken.
 LEAST_TICK_S: Final = 1.0
-# By then nodes and needs are others than those that were remembered.
-MEMORY_S: Final = 600.0
 # While these hold, what happened is not taken in by the policy.
 _HOLDS: Final[frozenset[Code]] = frozenset({"clock_jump"})
 
@@ -102,7 +100,9 @@ class Manager:
         self._memory = Memory()
         self._led = False
         self._paused = False
-        # What the switch says, as far as we know; None before it was read.
+        # Whether all that operators set was read since we lead: no guess of ours stands in for it.
+        self._told = False
+        # What the switch says; None where it could not be read, and is turned in any case.
         self._fallback: bool | None = None
         self._said: object = None
         self._last: tuple[Snapshot, Decision] | None = None
@@ -129,7 +129,7 @@ class Manager:
             await self._take_over()
         troubles = await self._read_switches()
         seen = await self._eyes.look(
-            paused=self._paused,
+            paused=self._paused or not self._told,
             falls_back=bool(self._fallback),
             realtime=max(self._knobs.baseline, self._memory.realtime or 0),
         )
@@ -180,13 +180,15 @@ class Manager:
     async def _take_over(self) -> None:
         """Go on from what the manager before us remembered."""
         self._led = True
+        self._told = False
         self._fallback = None
         self._hands.forget()
         standing = None
         try:
             standing = await self._board.standing()
+            self._fallback = await self._board.fallback()
         except (BrokerRefused, BrokerUnreachable, CorruptRecord) as error:
-            log.warning("nothing is known from before", extra={"error": str(error)})
+            log.warning("not all is known from before", extra={"error": str(error)})
         if standing is None:
             # Spot is waited for before on-demand is bought, as long as the deadlines allow: that
             # there is none has to be seen first.
@@ -196,14 +198,26 @@ class Manager:
 
     async def _read_switches(self) -> tuple[str, ...]:
         """Read what operators set; what cannot be read stays as it was."""
-        try:
-            self._knobs = await self._board.knobs() or self._knobs
-            self._paused = await self._board.paused() is not None
-            if self._fallback is None:
-                self._fallback = await self._board.fallback()
-        except (BrokerRefused, BrokerUnreachable, CorruptRecord) as error:
-            return (f"what operators set was not read, the last of it counts: {error}",)
-        return ()
+        troubles: list[str] = []
+        for what, read in (
+            ("the pause", self._read_paused),
+            ("the knobs", self._read_knobs),
+        ):
+            try:
+                await read()
+            except (BrokerRefused, BrokerUnreachable, CorruptRecord) as error:
+                troubles.append(f"{what} could not be read: {error}")
+        self._told = self._told or not troubles
+        if troubles:
+            meanwhile = "the last of it counts" if self._told else "nothing is done until it is"
+            troubles.append(f"{meanwhile}; `fleet pool set` and `resume` write it anew")
+        return tuple(troubles)
+
+    async def _read_paused(self) -> None:
+        self._paused = await self._board.paused() is not None
+
+    async def _read_knobs(self) -> None:
+        self._knobs = await self._board.knobs() or self._knobs
 
     async def _act(self, seen: Seen, decision: Decision) -> tuple[str, ...]:
         troubles: tuple[str, ...] = ()
@@ -271,17 +285,3 @@ class Manager:
             await self._board.tell(standing)
         except (BrokerRefused, BrokerUnreachable) as error:
             log.warning("how the pool stands was not told", extra={"error": str(error)})
-
-
-def remembered(standing: Standing, *, now: float) -> Memory:
-    """Return what to remember of an earlier manager's word: of an old one only what lasts."""
-    memory = standing.decision.memory
-    if abs(now - standing.at) <= MEMORY_S:
-        return memory
-    return Memory(
-        usual_spot=memory.usual_spot,
-        fill=memory.fill,
-        item_s=memory.item_s,
-        on_demand_usd=memory.on_demand_usd,
-        cooling=memory.cooling,
-    )

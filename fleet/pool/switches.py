@@ -1,5 +1,6 @@
 """What operators and the manager tell each other of a pool: keys of the bucket `policy`."""
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -7,8 +8,8 @@ import msgspec
 
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
-from fleet.errors import LeaseLost, UsageError
-from fleet.pool.decision import Decision
+from fleet.errors import CorruptRecord, LeaseLost, UsageError
+from fleet.pool.decision import Decision, Memory
 from fleet.pool.knobs import Knobs
 from fleet.pool.snapshot import Zone
 from fleet.subjects import POLICY, plain, shown, token
@@ -18,6 +19,8 @@ FALLBACK: Final = "batch_fallback"
 # A manager that said nothing for so long does not work; what it remembered is kept for the next.
 SILENT_S: Final = 60.0
 STANDING_S: Final = 7 * 86_400.0
+# By then nodes and needs are others than those that were remembered.
+MEMORY_S: Final = 600.0
 TRIES: Final = 5
 # So many batches at risk are named; the rest are counted.
 MOST_AT_RISK: Final = 20
@@ -69,18 +72,20 @@ class Switches:
         return entry.value if entry else None
 
     async def set(self, changes: Mapping[str, str], otherwise: Knobs | None = None) -> Knobs:
-        """Change some knobs, and return all; otherwise: what counts while nobody set any.
+        """Change some knobs, and return all. Raises UsageError for what is no knob or no value.
 
-        Raises UsageError for a knob or a value that there is not, CorruptRecord.
+        otherwise: what counts while nobody set any, and where what was set cannot be read.
         """
         for _ in range(TRIES):
-            entry = await self._knobs.get(self._key("knobs"))
-            before = entry.value if entry else otherwise or Knobs()
+            before, revision = otherwise or Knobs(), 0
+            try:
+                if (entry := await self._knobs.get(self._key("knobs"))) is not None:
+                    before, revision = entry.value, entry.revision
+            except CorruptRecord as error:
+                revision = error.revision
             after = changed(before, changes)
             try:
-                await self._knobs.put(
-                    self._key("knobs"), after, revision=entry.revision if entry else 0
-                )
+                await self._knobs.put(self._key("knobs"), after, revision=revision)
             except LeaseLost:
                 continue  # another operator was faster: on top of that
             return after
@@ -145,6 +150,26 @@ def changed(knobs: Knobs, changes: Mapping[str, str]) -> Knobs:
             raise UsageError(f"there is no knob {shown(name)}: set {names}, or `tuning.<name>`")
         group[key] = None if text.lower() == "none" else text
     try:
-        return msgspec.convert(values, Knobs, strict=False)
+        after = msgspec.convert(values, Knobs, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"knobs: {plain(str(error))}") from error
+    told = {**msgspec.to_builtins(after), **msgspec.to_builtins(after.tuning)}
+    for name, value in told.items():
+        # JSON has no word for it, and nobody could read what was stored.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"knobs: {name} is {value}: give a number, or `none` for no limit")
+    return after
+
+
+def remembered(standing: Standing, *, now: float) -> Memory:
+    """Return what to remember of an earlier manager's word: of an old one only what lasts."""
+    memory = standing.decision.memory
+    if abs(now - standing.at) <= MEMORY_S:
+        return memory
+    return Memory(
+        usual_spot=memory.usual_spot,
+        fill=memory.fill,
+        item_s=memory.item_s,
+        on_demand_usd=memory.on_demand_usd,
+        cooling=memory.cooling,
+    )

@@ -174,6 +174,39 @@ async def test_a_pause_that_cannot_be_read_stays() -> None:
     assert await world.counts() == (0, 0)
 
 
+@pytest.mark.parametrize("key", ["knobs", "paused"])
+async def test_nothing_is_done_before_it_is_known_what_operators_set(key: str) -> None:
+    world = World()
+    run = Run(world)
+    world.keys.corrupt = {key}
+    world.work = (batch(node_h=40, due_in_h=24),)
+    await run.ticks(60)
+    assert await world.counts() == (0, 0)
+    assert world.keys.told is not None
+    assert any("nothing is done until it is" in text for text in world.keys.told.troubles)
+    world.keys.corrupt = set()
+    await run.tick()
+    assert await world.counts() != (0, 0)
+
+
+async def test_knobs_that_became_foreign_keep_nobody_from_pausing() -> None:
+    world = World()
+    run = Run(world)
+    await run.tick()
+    world.keys.corrupt, world.keys.is_paused = {"knobs"}, True
+    world.work = (batch(node_h=40, due_in_h=24),)
+    await run.tick()
+    assert await world.counts() == (0, 0)
+
+
+async def test_a_switch_that_cannot_be_read_is_turned_in_any_case() -> None:
+    world = World()
+    run = Run(world)
+    world.keys.corrupt = {"fallback"}
+    await run.tick()
+    assert world.keys.turned == [False]
+
+
 @pytest.mark.parametrize(("node_h", "window_h"), [(40, 24), (6, 4)])
 async def test_a_deadline_is_met_although_spot_never_comes(node_h: float, window_h: float) -> None:
     world = World(spot=0)

@@ -145,7 +145,8 @@ def test_knobs_are_changed_by_name() -> None:
 
 @pytest.mark.parametrize(
     "change", [("tuning", "1"), ("most_spot", "many"), ("price_ceiling", "1.2"), ("x.y", "1"),
-               ("tuning.tuning", "1"), ("most_spot", "none"), ("price_ceiling", "nan")],
+               ("tuning.tuning", "1"), ("most_spot", "none"), ("price_ceiling", "nan"),
+               ("tuning.usual_s", "inf"), ("tuning.hold_s", "nan"), ("budget_usd_per_h", "inf")],
 )  # fmt: skip
 def test_knobs_that_there_are_not_and_values_that_make_no_sense_are_refused(
     change: tuple[str, str],
