@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from fleet.broker.kv import Bucket
-from fleet.errors import BrokerRefused, BrokerUnreachable, LeaseLost
+from fleet.errors import BrokerRefused, BrokerUnreachable, CorruptRecord, LeaseLost
 from fleet.manifest import BatchState, Manifest
 
 End: TypeAlias = Literal["completed", "cancelled"]
@@ -22,6 +22,6 @@ async def note_end(bucket: Bucket[Manifest], key: str, end: End) -> None:
         if entry is not None and entry.value.state == _AFTER[end]:
             over = msgspec.structs.replace(entry.value, state=end)
             await bucket.put(key, over, revision=entry.revision)
-    except (LeaseLost, BrokerRefused, BrokerUnreachable) as error:
-        # Who may only read, reads on; and whoever submits the batch moved it on meanwhile.
+    except (LeaseLost, CorruptRecord, BrokerRefused, BrokerUnreachable) as error:
+        # Who may only read, reads on; and whoever has the batch may write what they like.
         log.info("the end of a batch was not recorded", extra={"batch": key, "error": str(error)})

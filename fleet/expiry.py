@@ -52,16 +52,15 @@ class Deadlines:
                 if (deadline := self.of(one)) is not None:
                     heapq.heappush(self._waiting, (deadline, one.sequence))
 
-    def due(self, *, now: float, limit: int) -> list[int]:
-        """Take out the sequences of at most `limit` jobs whose deadline has passed."""
-        due: list[int] = []
-        while self._waiting and self._waiting[0][0] <= now and len(due) < limit:
-            due.append(heapq.heappop(self._waiting)[1])
-        return due
+    def due(self, *, now: float) -> int | None:
+        """Give the sequence of the first job whose deadline has passed; it stays the first."""
+        return self._waiting[0][1] if self._waiting and self._waiting[0][0] <= now else None
 
-    def again(self, sequence: int, *, at: float) -> None:
-        """Have another look at a job at a time."""
-        heapq.heappush(self._waiting, (at, sequence))
+    def done(self, *, again_at: float | None = None) -> None:
+        """Take the first one out, or have another look at it at a time."""
+        _, sequence = heapq.heappop(self._waiting)
+        if again_at is not None:
+            heapq.heappush(self._waiting, (again_at, sequence))
 
     def of(self, one: Queued) -> float | None:
         """Say when a job has to end; at once if what it says cannot be read."""

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
-from fleet.wire import BATCH, DEADLINE, JOB_ID, MSG_ID
+from fleet.wire import BATCH, DEADLINE, JOB_ID, MSG_ID, deadline_text
 
 # Where a job comes from that was taken out of the dead letters: `<batch or _>.<job>`.
 REQUEUED_FROM: Final = "Fleet-Requeued-From"
@@ -38,7 +37,7 @@ def renewed(
     if batch is not None:
         kept[BATCH] = batch
     if deadline is not None:
-        kept[DEADLINE] = datetime.fromtimestamp(deadline, UTC).isoformat()
+        kept[DEADLINE] = deadline_text(deadline)
     if requeued_from is not None:
         kept[REQUEUED_FROM] = requeued_from
     return kept

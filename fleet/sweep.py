@@ -8,7 +8,8 @@ and jobs that their durable gave up or forgot.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, Never
 
@@ -28,7 +29,7 @@ from fleet.endings import EXHAUSTED, EXPIRED
 from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected
 from fleet.events import Emit
 from fleet.expiry import Deadlines
-from fleet.finisher import NODE, Finisher
+from fleet.finisher import NODE, Ending, Finisher
 from fleet.job import Tier
 from fleet.refusal import Refusals
 from fleet.stuck import Rescue
@@ -83,7 +84,7 @@ class Sweeper:
         self._rescue = Rescue(connection, self._finisher, realtime_deadline_s=realtime_deadline_s)
         self._cancelled = CancelledJobs(connection, self._finisher)
         self._advisory = 0
-        self._exhausted: list[Exhausted] = []
+        self._exhausted: deque[Exhausted] = deque()
         self.durables: list[DurableState] = []
 
     @property
@@ -142,22 +143,32 @@ class Sweeper:
         deadlines, now = self._deadlines[tier], await self._clock.now()
         await deadlines.read(state, now=now)
         delivered = {durable.model: durable.delivered_seq for durable in durables}
-        for sequence in deadlines.due(now=now - GRACE_QUEUED_S, limit=ROUND):
-            one = await queued_at(self._connection, job_stream(tier), sequence)
-            if one is None:
-                continue
-            model = one.subject.split(".")[2]
-            late_s = now - (deadlines.of(one) or now)
-            if sequence <= delivered.get(model, 0) and late_s < GRACE_DELIVERED_S:
-                deadlines.again(sequence, at=now - late_s + GRACE_DELIVERED_S)
-                continue
-            match await self._finisher.end(one, EXPIRED):
-                case "ended":
-                    yield _swept("expired", EXPIRED.message, one)
-                case "left":
-                    deadlines.again(sequence, at=now + AGAIN_S)
-                case "settled":
-                    pass
+        for _ in range(ROUND):
+            if (sequence := deadlines.due(now=now - GRACE_QUEUED_S)) is None:
+                return
+            # Also where this look breaks off: nobody else remembers the job.
+            again_at: float | None = now + AGAIN_S
+            ending: Ending = "left"
+            try:
+                one = await queued_at(self._connection, job_stream(tier), sequence)
+                if one is None:
+                    again_at = None
+                elif (until := self._granted(one, tier, delivered, now=now)) > now:
+                    again_at = until
+                elif (ending := await self._finisher.end(one, EXPIRED)) != "left":
+                    again_at = None
+            finally:
+                deadlines.done(again_at=again_at)
+            if one is not None and ending == "ended":
+                yield _swept("expired", EXPIRED.message, one)
+
+    def _granted(
+        self, one: Queued, tier: Tier, delivered: Mapping[str, int], *, now: float
+    ) -> float:
+        """Say until when an overdue job is left to the consumer that may have it."""
+        if one.sequence > delivered.get(one.subject.split(".")[2], 0):
+            return now
+        return (self._deadlines[tier].of(one) or now) + GRACE_DELIVERED_S
 
     async def _bury_exhausted(self) -> AsyncIterator[Swept]:
         """Give up what reached a cap of deliveries that somebody set on a durable."""
@@ -166,11 +177,14 @@ class Sweeper:
             async for self._advisory, advisory in said:
                 if advisory.stream in JOB_STREAMS:
                     self._exhausted.append(advisory)
-        waiting, self._exhausted = self._exhausted, []
-        for advisory in waiting:
+        for _ in range(len(self._exhausted)):
+            # It goes to the end of the line, and stays there where this look breaks off.
+            self._exhausted.rotate(-1)
+            advisory = self._exhausted[-1]
             one = await queued_at(self._connection, advisory.stream, advisory.stream_seq)
             # A stream that was made anew counts from one again: older advisories are not about it.
             if one is None or one.written_at > advisory.timestamp.timestamp():
+                self._exhausted.pop()
                 continue
             reason = (
                 f"durable {advisory.consumer} delivered it {advisory.deliveries} times, which is "
@@ -178,13 +192,11 @@ class Sweeper:
                 "of the durable to -1, then `fleet dead requeue`"
             )
             cause = JobRejected(reason, code=EXHAUSTED.code)
-            match await self._finisher.end(one, EXHAUSTED, bury=cause):
-                case "ended":
-                    yield _swept(cause.code, reason, one)
-                case "left":
-                    self._exhausted.append(advisory)
-                case "settled":
-                    pass
+            ending = await self._finisher.end(one, EXHAUSTED, bury=cause)
+            if ending != "left":
+                self._exhausted.pop()
+            if ending == "ended":
+                yield _swept(cause.code, reason, one)
 
 
 async def sweep_for_ever(

@@ -125,16 +125,28 @@ def job_headers(
     """Build a job's headers; deadline in seconds since the epoch. traceparent: of its producer.
 
     The broker tells messages apart by `Nats-Msg-Id` within a whole stream, so it carries the tenant
-    too: equal ids of two tenants are two jobs.
+    too: equal ids of two tenants are two jobs. Raises JobRejected for ids that are none, and for a
+    deadline that is no date.
     """
     headers = {JOB_ID: identifier(job, what="job id"), MSG_ID: f"{tenant}.{job}"}
     if batch is not None:
         headers[BATCH] = identifier(batch, what="batch id")
     if deadline is not None:
-        headers[DEADLINE] = datetime.fromtimestamp(deadline, UTC).isoformat()
+        headers[DEADLINE] = deadline_text(deadline)
     if traceparent and _TRACE.fullmatch(traceparent):
         headers[TRACEPARENT] = traceparent
     return headers
+
+
+def deadline_text(deadline: float) -> str:
+    """Write a deadline, in seconds since the epoch. Raises JobRejected for what is no date."""
+    try:
+        return datetime.fromtimestamp(deadline, UTC).isoformat()
+    except (ValueError, OverflowError, OSError) as error:
+        raise JobRejected(
+            f"deadline {deadline:g} is no date: give seconds since the epoch",
+            code="invalid_deadline",
+        ) from error
 
 
 def fallback_id(stream: str, sequence: int) -> str:
@@ -257,14 +269,16 @@ def _name_of(raw: bytes | msgspec.Raw) -> str | None:
 def _deadline(text: str) -> float:
     try:
         when = msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        when = None
-    if when is None or when.tzinfo is None:
+        # What leaves the calendar by its offset could be read, and never be written again.
+        seconds = when.astimezone(UTC).timestamp() if when.tzinfo else None
+    except (msgspec.ValidationError, OverflowError):
+        seconds = None
+    if seconds is None:
         raise JobRejected(
             f"{DEADLINE} {shown(text)} is not an RFC 3339 time such as 2027-01-31T12:00:00Z",
             code="invalid_deadline",
         )
-    return when.timestamp()
+    return seconds
 
 
 def _decode(raw: bytes | msgspec.Raw, type_: type[T], *, path: str = "") -> T:

@@ -19,6 +19,8 @@ PAGE_BYTES: Final = 4 * MIB
 # How long the server may be silent within a page; a slow line is no silence.
 SILENCE_S: Final = 5.0
 
+# The server counts in 64 bits, and refuses what is no such number.
+_LAST_PLACE: Final = 2**64 - 1
 _END_OF_PAGE, _FORBIDDEN, _NOT_FOUND, _NO_RESPONDERS = "204", "403", "404", "503"
 
 
@@ -48,7 +50,12 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
 
 
 async def message_at(connection: Connection, stream: str, sequence: int) -> Stored | None:
-    """Read the message at a place of a stream, or None. Raises BrokerRefused, BrokerUnreachable."""
+    """Read the message at a place of a stream, or None. Raises BrokerRefused, BrokerUnreachable.
+
+    sequence: may be foreign. Where no stream has a place there is nothing, and nothing is asked.
+    """
+    if not 0 < sequence <= _LAST_PLACE:
+        return None
     query = msgspec.json.encode({"seq": sequence})
     reply = await connection.request(f"$JS.API.DIRECT.GET.{stream}", query)
     if reply.status == _NOT_FOUND:

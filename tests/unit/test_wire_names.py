@@ -43,7 +43,12 @@ def test_a_deadline_is_seconds_since_the_epoch() -> None:
     assert envelope(Fleet_Deadline="1970-01-01T01:00:30+01:00").deadline == 30
 
 
-@pytest.mark.parametrize("text", ["soon", "1767225600", "2027-01-31T12:00:00", "9" * 5000])
+BAD = ["soon", "1767225600", "2027-01-31T12:00:00", "9" * 5000]
+# Dates only until their offset is taken off: nobody could write them into a header again.
+OUTSIDE = ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"]
+
+
+@pytest.mark.parametrize("text", [*BAD, *OUTSIDE])
 def test_a_deadline_without_a_zone_or_sense_is_refused(text: str) -> None:
     with pytest.raises(JobRejected, match=DEADLINE) as caught:
         envelope(Fleet_Deadline=text)
@@ -55,6 +60,12 @@ def test_a_deadline_without_a_zone_or_sense_is_refused(text: str) -> None:
 def test_a_broken_trace_is_no_trace_and_no_reason_to_refuse(text: str) -> None:
     assert envelope(**{TRACEPARENT: text}).traceparent is None
     assert envelope(**{TRACEPARENT: TRACE}).traceparent == TRACE
+
+
+@pytest.mark.parametrize("deadline", [1e18, float("inf"), float("nan"), -1e18])
+def test_a_deadline_that_is_no_date_is_not_written(deadline: float) -> None:
+    with pytest.raises(JobRejected, match="is no date"):
+        job_headers("acme", "j1", deadline=deadline)
 
 
 def test_headers_that_we_write_are_read_again() -> None:

@@ -2,8 +2,12 @@
 
 import time
 
+import pytest
+
 from fleet.broker.connection import Connection
 from fleet.broker.queue import Puller
+from fleet.broker.queued import Queued, queued_at
+from fleet.errors import BrokerUnreachable
 from fleet.sweep import Sweeper, Swept
 from tests.asking import Asker, eventually
 
@@ -46,3 +50,17 @@ async def edit_durable(connection: Connection, tier: str, model: str, **changes:
         f"CONSUMER.CREATE.{stream}.{name}.{config['filter_subject']}",
         {"stream_name": stream, "action": "update", "config": config},
     )
+
+
+def leave_one_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first look of a sweep at a job get no answer."""
+    unanswered = True
+
+    async def look(connection: Connection, stream: str, sequence: int) -> Queued | None:
+        nonlocal unanswered
+        if unanswered:
+            unanswered = False
+            raise BrokerUnreachable("no answer: try again")
+        return await queued_at(connection, stream, sequence)
+
+    monkeypatch.setattr("fleet.sweep.queued_at", look)

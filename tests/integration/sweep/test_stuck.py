@@ -5,12 +5,23 @@ import json
 import time
 from datetime import UTC, datetime
 
+import pytest
+
 from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
+from fleet.errors import BrokerUnreachable
 from fleet.sweep import Sweeper
 from tests.asking import Asker, chat, chunk, eventually
 from tests.integration import cli
-from tests.integration.sweep.sweeping import edit_durable, publish, puller, stored, sweep_for, until
+from tests.integration.sweep.sweeping import (
+    edit_durable,
+    leave_one_unanswered,
+    publish,
+    puller,
+    stored,
+    sweep_for,
+    until,
+)
 
 
 async def test_a_job_that_reached_a_cap_of_deliveries_becomes_a_dead_letter_with_a_result(
@@ -149,3 +160,20 @@ async def test_a_stuck_job_that_is_no_job_becomes_a_dead_letter(
         await pulling.ask(1)
         await until(sweeper, "deliveries_exhausted")
     assert (await asker.dead_letter("j")).code == "too_large"
+
+
+async def test_a_given_up_job_is_not_forgotten_when_the_broker_does_not_answer(
+    asker: Asker, sweeper: Sweeper, connection: Connection, unique: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    leave_one_unanswered(monkeypatch)
+    await edit_durable(connection, "batch", unique, max_deliver=1)
+    await publish(asker, "batch", chat("a"), Fleet_Job_Id="j")
+    async with puller(connection, "batch", unique) as pulling:
+        await pulling.ask(1)
+        async with asyncio.timeout(10):
+            assert (await pulling.next()) is not None
+        await pulling.ask(1)
+        with pytest.raises(BrokerUnreachable):
+            await until(sweeper, "deliveries_exhausted")
+    await until(sweeper, "deliveries_exhausted")
