@@ -1,11 +1,10 @@
 """`fleet pool`: the pool manager, what it decided, and what operators tell it."""
 
-import getpass
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from fleet.cli import options
 from fleet.cli.pool_view import Shown, explanation, status_lines
 from fleet.cli.up import fleet_options
+from fleet.cli.who import who
 from fleet.errors import NotFound, UsageError
 from fleet.subjects import plain
 
@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from fleet.pool.switches import Switches
 
 T = TypeVar("T")
+# Whose options these are. Another provider would ignore them, and nobody would know.
+_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "config": ("ec2",),
+    "zones": ("local", "kubernetes"),
+    "prices": ("ec2", "kubernetes"),
+    "instance_types": ("kubernetes",),
+    "listen": ("kubernetes",),
+    "most_machines": ("local", "ec2"),
+    "engine": ("local",),
+    "model_path": ("local",),
+    "slots": ("local",),
+    "token_rate": ("local",),
+    "engine_arg": ("local",),
+}
 
 
 @click.group()
@@ -56,7 +70,7 @@ def command() -> None:
     "--prices",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Price book; default: the package's example.",
+    help="EC2, Kubernetes: price book; default: the package's example.",
 )
 @click.option(
     "--instance-type",
@@ -78,7 +92,7 @@ def command() -> None:
     default=100,
     show_default=True,
     metavar="N",
-    help="A belt: never more machines than this, whatever is decided.",
+    help="Local, EC2: a belt, never more machines than this, whatever is decided.",
 )
 @click.option(
     "--lease",
@@ -105,6 +119,7 @@ def run(**given: Any) -> None:
     """
     from fleet.cli.pool_run import run_pool
 
+    _check(click.get_current_context(), given["provider"])
     options.run(run_pool(given, _changes(given["changes"])))
 
 
@@ -147,8 +162,10 @@ def pause(model: str, why: str, nats: str | None) -> None:
     """
     from fleet.pool.switches import Paused
 
-    paused = Paused(by=_whoami(), why=plain(why), at=time.time())
-    options.run(_with_switches(nats, model, lambda switches: switches.pause(paused)))
+    paused = Paused(by=who(), why=plain(why), at=time.time())
+    options.run(
+        _act(nats, model, "pause", f"pool {model}", lambda switches: switches.pause(paused))
+    )
     click.echo(f"the pool of {model} is paused: `fleet pool resume --model {model}` lets it go on")
 
 
@@ -157,7 +174,7 @@ def pause(model: str, why: str, nats: str | None) -> None:
 @options.nats
 def resume(model: str, nats: str | None) -> None:
     """Let the manager act again."""
-    options.run(_with_switches(nats, model, lambda switches: switches.resume()))
+    options.run(_act(nats, model, "resume", f"pool {model}", lambda switches: switches.resume()))
     click.echo(f"the pool of {model} is managed again")
 
 
@@ -179,7 +196,8 @@ def set_(changes: Sequence[str], model: str, nats: str | None, *, as_json: bool)
         # Where nobody set any, those that the manager runs with are changed.
         return await switches.set(wanted, otherwise=standing.knobs if standing else None)
 
-    knobs = options.run(_with_switches(nats, model, set_them))
+    what = f"{', '.join(changes)} of the pool {model}"
+    knobs = options.run(_act(nats, model, "set", what, set_them))
     if as_json:
         click.echo(msgspec.json.encode(knobs))
     else:
@@ -210,15 +228,31 @@ async def _shown(url: str | None, model: str) -> Shown:
         )
 
 
-async def _with_switches(
-    url: str | None, model: str, use: "Callable[[Switches], Awaitable[T]]"
+async def _act(
+    url: str | None, model: str, deed: str, what: str, do: "Callable[[Switches], Awaitable[T]]"
 ) -> T:
+    """Throw a switch of a pool, and tell EVENTS."""
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
+    from fleet.cli.audit import commanded
     from fleet.pool.switches import Switches
 
     async with connect(find_target(url, os.environ), name="fleet-pool") as connection:
-        return await use(Switches(connection, model))
+        switches = Switches(connection, model)
+        async with commanded(connection, deed, what):
+            return await do(switches)
+
+
+def _check(context: click.Context, provider: str) -> None:
+    """Refuse what was given and is for another provider."""
+    for option in context.command.params:
+        of = _OF.get(option.name or "", (provider,))
+        source = context.get_parameter_source(option.name or "")
+        if provider not in of and source is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"{option.opts[0]} says nothing to a pool of provider {provider}: leave it out, or "
+                f"give --provider {' or '.join(of)}"
+            )
 
 
 def _changes(texts: Sequence[str]) -> dict[str, str]:
@@ -229,10 +263,3 @@ def _changes(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"{plain(text)} sets nothing: write NAME=VALUE")
         changes[name.strip()] = value.strip()
     return changes
-
-
-def _whoami() -> str:
-    try:
-        return plain(getpass.getuser())
-    except (KeyError, OSError):  # a container's user may have no name
-        return "somebody"

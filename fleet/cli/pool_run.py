@@ -6,7 +6,6 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.eventlog import EventLog
 from fleet.broker.provision import provision
+from fleet.cli.cost_prices import load_book
 from fleet.cli.stopping import stopping
 from fleet.cli.up import consumer_arguments, prepare_engine
 from fleet.cli.watched import Watch, watched
@@ -33,14 +33,12 @@ from fleet.pool.quotes import BookQuotes, FlatQuotes, Quotes
 from fleet.pool.reaper import Reaper
 from fleet.pool.service import PoolPlan, machines, manage, me
 from fleet.pool.switches import Switches
-from fleet.prices import PriceBook, read_book
 from fleet.settings import Settings
 from fleet.subjects import plain
 from fleet.systemd import Unit
 
 # After that long a consumer of a local pool that was told to drain is killed.
 DRAIN_S = 40.0
-EXAMPLE = "example_prices.toml"
 
 
 class Parts(NamedTuple):
@@ -171,7 +169,7 @@ async def _ec2(ground: Ground) -> AsyncIterator[Parts]:
             ground.connection, provider, model=given["model"], by=ground.by, emit=ground.emit,
             reaper=Reaper(),
         ),
-        quotes=BookQuotes(_book(given["prices"]), config.instance_types, SpotMarket(api)),
+        quotes=BookQuotes(load_book(given["prices"]), config.instance_types, SpotMarket(api)),
     )  # fmt: skip
 
 
@@ -191,7 +189,7 @@ async def _kubernetes(ground: Ground) -> AsyncIterator[Parts]:
         yield Parts(
             plan=PoolPlan(model=given["model"], provider="kubernetes", zones=_zones(given)),
             hands=Pods(board, given["model"]),
-            quotes=BookQuotes(_book(given["prices"]), given["instance_types"]),
+            quotes=BookQuotes(load_book(given["prices"]), given["instance_types"]),
         )
 
 
@@ -203,12 +201,6 @@ def _zones(given: Mapping[str, Any]) -> tuple[str, ...]:
     if not zones:
         raise UsageError("--zones names no zone: write them with commas between")
     return zones
-
-
-def _book(path: Path | None) -> PriceBook:
-    if path is None:
-        return read_book((files("fleet") / EXAMPLE).read_text(), name=EXAMPLE)
-    return read_book(path.read_text(), name=str(path))
 
 
 def _tell(event: AnyEvent, *, as_json: bool) -> None:

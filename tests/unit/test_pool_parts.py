@@ -2,7 +2,9 @@
 
 import pytest
 
+from fleet.cli.pool import command
 from fleet.errors import UsageError
+from fleet.exits import run_command
 from fleet.node import Node, NodeState
 from fleet.pool.decision import Decision, Figures, Memory
 from fleet.pool.knobs import Knobs
@@ -153,3 +155,23 @@ def test_knobs_that_there_are_not_and_values_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match="knob"):
         changed(Knobs(), dict([change]))
+
+
+@pytest.mark.parametrize(
+    ("provider", "words", "names"),
+    [
+        ("local", ("--prices", __file__), "--provider ec2 or kubernetes"),
+        ("local", ("--listen", "127.0.0.1:0"), "--provider kubernetes"),
+        ("ec2", ("--zones", "a"), "--provider local or kubernetes"),
+        ("ec2", ("--engine", "vllm"), "--provider local"),
+        ("kubernetes", ("--most-machines", "3"), "--provider local or ec2"),
+    ],
+)
+def test_an_option_that_a_provider_would_ignore_is_refused(
+    provider: str, words: tuple[str, str], names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["run", "--model", "m", "--provider", provider, *words]
+    assert run_command(command, given, name="fleet pool") == 2
+    said = capsys.readouterr().err
+    assert words[0] in said
+    assert names in said
