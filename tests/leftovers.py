@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-GRACE_S = 5.0
+GRACE_S = 20.0
 # Every child inherits it, orphans too, whoever their parent is by then. It must not begin with
 # FLEET_, for settings refuse names that they do not know.
 MARK = "OVERBOOK_TESTS"

@@ -3,7 +3,7 @@
 import socket
 from urllib.parse import urlsplit
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n'
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.tools import requires_tool
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 POLL_S = 0.05
 # An Escape is told from an Alt by the silence behind it, and no person types ahead of a focus that
 # moves.

@@ -31,16 +31,19 @@ from fleet.wire import decode_envelope, decode_job
 
 FAIL = "please fail"
 PIECES = 4
+BOUND_S = 30.0
 
 Lines = Callable[[Job], list[ResultLine]]
 
 
 class Answerer:
-    """What the consumer did. gate: it takes no job while this is not set."""
+    """What the consumer did. gate: it takes no job while this is not set. idle: it holds none."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
+        self.idle = asyncio.Event()
+        self.idle.set()
         self.answered: list[str] = []
         self.refused: list[str] = []
 
@@ -120,6 +123,9 @@ async def answering(
     async with asyncio.TaskGroup() as group:
         task = group.create_task(_consume(connection, model, tier, lines, answerer))
         yield answerer
+        # Its answer is seen before it has settled the job.
+        async with asyncio.timeout(BOUND_S):
+            await answerer.idle.wait()
         task.cancel()
 
 
@@ -142,8 +148,10 @@ async def _consume(
                     delivery.subject, delivery.headers, stream=stream, sequence=0
                 )
                 job = decode_job(envelope, delivery.payload)
+                answerer.idle.clear()
                 await _answer(connection, job, lines, answerer)
                 await connection.publish(delivery.reply, b"+ACK")
+                answerer.idle.set()
     finally:
         await subscription.unsubscribe()
 
@@ -168,6 +176,8 @@ async def _answer(connection: Connection, job: Job, lines: Lines, answerer: Answ
             if answer_to(job, item).error is None and isinstance(item, Item):
                 for delta in pieces_of(job, item):
                     await teller.tell(delta)
+    # Noted before anybody can see it.
+    answerer.answered.append(job.id)
     try:
         await log.append(
             job.tenant,
@@ -179,6 +189,5 @@ async def _answer(connection: Connection, job: Job, lines: Lines, answerer: Answ
             writer=secrets.token_hex(4),
         )
     except LeaseLost:
+        answerer.answered.remove(job.id)
         answerer.refused.append(job.id)
-    else:
-        answerer.answered.append(job.id)

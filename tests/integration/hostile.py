@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 def send_raw(url: str, subject: bytes, headers: bytes, payload: bytes) -> None:
     """Publish with exactly these bytes; returns when the server has taken them."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=5) as line:
+    with socket.create_connection((address.hostname, address.port), timeout=30) as line:
         answers = line.makefile("rb")
         answers.readline()
         line.sendall(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n')

@@ -9,7 +9,7 @@ import socket
 import sys
 from urllib.parse import urlsplit
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 INBOX = "_INBOX.example"
 CONNECT = b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n'
 

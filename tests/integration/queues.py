@@ -7,7 +7,7 @@ from fleet.broker.connection import Connection
 from fleet.broker.queue import Delivery, Puller
 
 NS = 1_000_000_000
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class WorkQueue(NamedTuple):

@@ -96,7 +96,9 @@ async def main():
     file.seek(0)
     plan = draft(found, tenant=name, model=name, input_name="in", now=1e9, batch="cut")
     async with connect(find_target(url, {}), name="cut") as connection:
-        report = lambda manifest: print(manifest.submitted_jobs, flush=True)
+        def report(manifest):
+            print(manifest.submitted_jobs, flush=True)
+            sys.stdin.readline()  # no further than whoever kills it has seen
         await Batches(connection, tenant=name).submit(plan, bodies(file, found), on_progress=report)
 
 asyncio.run(main())
@@ -117,11 +119,13 @@ async def test_a_submission_that_is_killed_goes_on_where_it_stopped(
         for _ in range(3):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", SUBMIT, nats_url, unique, str(file),
-                stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
             )  # fmt: skip
+            assert process.stdin is not None
             assert process.stdout is not None
             for _ in range(seeded.randint(5, 25)):
-                await process.stdout.readline()
+                assert await process.stdout.readline()
+                process.stdin.write(b"\n")
             process.kill()
             await process.communicate()
             kills += process.returncode == -signal.SIGKILL

@@ -23,10 +23,10 @@ async def test_a_node_whose_clock_is_wrong_knows_the_time_by_the_server(
     provisioned: Connection, wrong: float
 ) -> None:
     clock = ServerClock(provisioned, RESULTS)
-    assert abs(clock.told() - real_time() - wrong) < 5
+    assert abs(clock.told() - real_time() - wrong) < 60
     await clock.look()
-    assert abs(clock.told() - real_time()) < 5
-    assert abs(await clock.now() - real_time()) < 5
+    assert abs(clock.told() - real_time()) < 60
+    assert abs(await clock.now() - real_time()) < 60
 
 
 async def test_a_clock_that_jumps_later_changes_nothing(
@@ -35,7 +35,7 @@ async def test_a_clock_that_jumps_later_changes_nothing(
     clock = ServerClock(provisioned, RESULTS)
     await clock.look()
     monkeypatch.setattr(time, "time", lambda: real_time() + 3600)
-    assert abs(clock.told() - real_time()) < 5
+    assert abs(clock.told() - real_time()) < 60
 
 
 async def test_a_server_that_does_not_tell_leaves_the_clock_as_it_was(
@@ -43,4 +43,4 @@ async def test_a_server_that_does_not_tell_leaves_the_clock_as_it_was(
 ) -> None:
     clock = ServerClock(provisioned, "NO_SUCH_STREAM")
     await clock.look()
-    assert abs(clock.told() - real_time()) < 5
+    assert abs(clock.told() - real_time()) < 60

@@ -15,7 +15,7 @@ from fleet.cli.cost_prices import load_book
 from fleet.errors import NotFound
 from fleet.node import Node
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 QUICK_S = 0.1
 
 

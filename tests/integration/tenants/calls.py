@@ -15,7 +15,7 @@ WORKERS = ("@on-demand", "@spot")
 WATCHERS = ("@dashboard", "@metrics")
 FLEET = (OPERATOR, MANAGER, SWEEP, *WORKERS)
 ALL_TENANTS = ("acme", "beta", "narrow")
-HEARD_S = 5.0
+HEARD_S = 30.0
 # The server answers a question of this body with an error, once it may be asked.
 NONSENSE = b"!"
 # What nobody may publish or hear; the refusal comes behind that of anything sent before.

@@ -84,8 +84,9 @@ async def test_a_token_that_has_run_out_is_refused(tmp_path: Path) -> None:
 
 async def test_a_token_that_runs_out_ends_the_connection(tmp_path: Path) -> None:
     issuer = Issuer()
-    brief = issuer.creds(tmp_path / "brief.creds", lasts_s=2)
     with nats_server(tmp_path / "server", config=issuer.config()) as server:
+        # Written last, so that it has not run out before it was used.
+        brief = issuer.creds(tmp_path / "brief.creds", lasts_s=4)
         target = find_target(server.url, {"NATS_CREDS": str(brief)})
         with pytest.raises(ConnectionLost):
             async with connect(target, name="t") as broker:
@@ -114,7 +115,7 @@ async def test_a_certificate_is_refused(
     with nats_server(tmp_path / "server", config=encrypted(make(authority))) as server:
         target = find_target(server.url, {"NATS_CA": str(authority.file)})
         with pytest.raises(BrokerUnreachable, match=f"(?i){told}"):
-            async with connect(target, name="t", wait_s=0.7):
+            async with connect(target, name="t", wait_s=2.0):
                 pass
 
 
@@ -123,7 +124,7 @@ async def test_another_authoritys_certificate_is_refused(tmp_path: Path) -> None
     with nats_server(tmp_path / "server", config=encrypted(ours.certificate("s"))) as server:
         target = find_target(server.url, {"NATS_CA": str(theirs.file)})
         with pytest.raises(BrokerUnreachable, match=r"(?i)verify failed.*NATS_CA"):
-            async with connect(target, name="t", wait_s=0.7):
+            async with connect(target, name="t", wait_s=2.0):
                 pass
 
 
@@ -132,7 +133,7 @@ async def test_nothing_is_said_to_a_server_without_encryption(tmp_path: Path) ->
     with nats_server(tmp_path / "server") as server:
         target = find_target(server.url, {"NATS_CA": str(authority.file)})
         with pytest.raises(BrokerUnreachable, match="turn TLS on at the server"):
-            async with connect(target, name="t", wait_s=0.7):
+            async with connect(target, name="t", wait_s=2.0):
                 pass
 
 
