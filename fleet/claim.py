@@ -4,10 +4,13 @@ The claim is one record in the bucket `claims`; every write to it is compare-and
 revision. Checkpoints travel inside it, so saving progress and proving ownership are one write.
 """
 
+from collections import Counter
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+
+from fleet.subjects import TOKEN
 
 # A claim that did not move for this many checkpoint intervals belongs to a hung consumer, even if
 # the heart of that consumer beats on.
@@ -23,6 +26,10 @@ BACKOFF_MAX_S = 60.0
 # A job that must run alone is offered to another consumer so much later.
 ISOLATED_DELAY_S = 5.0
 
+# Who may write to the bucket may write anything. A record that is not of this form is no claim.
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+NodeName: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"^{TOKEN.pattern}\Z")]
+Time: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2**37)]
 # silent: its owner ended without a word. engine_died: the owner lived on and said so.
 End = Literal["released", "silent", "engine_died", "failed"]
 
@@ -48,7 +55,7 @@ class Elsewhere(msgspec.Struct, frozen=True, array_like=True):
 class Past(msgspec.Struct, frozen=True, array_like=True):
     """How one owner's time with a job ended. at: seconds since the epoch, by the writer's clock."""
 
-    at: float
+    at: Time
     node: str
     how: End
 
@@ -73,19 +80,19 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     that began the job.
     """
 
-    owner: str | None
+    owner: NodeName | None
     writer: str
     sha256: str
-    attempts: int = 0
-    interruptions: int = 0
-    suspects: int = 0
-    progress: int = 0
+    attempts: Count = 0
+    interruptions: Count = 0
+    suspects: Count = 0
+    progress: Count = 0
     saved: tuple[Saved, ...] = ()
     elsewhere: Elsewhere | None = None
     trying: int | None = None
     blamed: tuple[int, ...] = ()
     history: tuple[Past, ...] = ()
-    items_done: int | None = None
+    items_done: Count | None = None
     trace: str | None = None
     version: int = 1
 
@@ -97,7 +104,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def condemned(self) -> frozenset[int]:
         """The items that are not run any more."""
-        return frozenset(i for i in self.blamed if self.blamed.count(i) >= ALONE_MAX)
+        return frozenset(i for i, times in Counter(self.blamed).items() if times >= ALONE_MAX)
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):

@@ -81,6 +81,13 @@ async def test_a_sound_checkpoint_is_gone_on_from(asker: Asker) -> None:
         msgspec.Raw(b"null"),
         msgspec.Raw(bytes(claim_of(GOOD))[:-9]),
         claim_of(trying=99, blamed=[-5, -5, 99, 99]),
+        claim_of(owner="no name"),
+        claim_of(owner=">"),
+        claim_of(owner="node\n"),
+        claim_of(trace="no trace"),
+        claim_of(history=[[1e300, "gone", "silent"]]),
+        claim_of(suspects=-(2**60)),
+        claim_of(interruptions=2**80),
     ],
 )
 async def test_nonsense_is_ignored_and_the_answer_is_right(
