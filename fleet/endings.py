@@ -9,6 +9,8 @@ from fleet.job import CapacityType, FleetInfo, Job, ResultLine, Tier, WireError
 # each is told its end before it could be dropped without a word.
 REALTIME_LONGEST_S: Final = 86_400.0
 
+# The code of a job that came under an id which another one, with other content, had before.
+CONFLICT: Final = "id_conflict"
 EXPIRED: Final = WireError(
     code="expired",
     message="the deadline passed before the item was finished: allow more time or add capacity",

@@ -90,7 +90,8 @@ class _Reader:
         for key, entry in (await Bucket(self._connection, CLAIMS, _Owner).entries(prefix)).items():
             tenant, _, job = key.partition(".")
             if self._wants(job):
-                verifier.claim(tenant, job, owner=entry.value.owner)
+                owner, at = entry.value.owner, entry.written_at
+                verifier.claim(tenant, job, owner=owner, written_at=at)
 
     async def queued(self, verifier: Verifier) -> None:
         """Read which jobs lie in the queues. What is no job has no name before it is refused."""

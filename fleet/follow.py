@@ -16,6 +16,7 @@ from fleet.broker.queued import find
 from fleet.broker.results import ResultLog
 from fleet.broker.stored import messages
 from fleet.broker.tokens import TokenMessage, TokenStream
+from fleet.endings import CONFLICT
 from fleet.errors import BrokerUnreachable, JobRejected, NotFound
 from fleet.job import ResultLine, TokenDelta
 from fleet.live_answer import LiveAnswer
@@ -166,7 +167,7 @@ class Follower:
             raise JobRejected(
                 f"job id {place.job} of tenant {place.tenant} was used before with other "
                 "content: choose a new id for new content",
-                code="id_conflict",
+                code=CONFLICT,
             )
         if not state.complete:
             return None

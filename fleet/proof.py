@@ -55,8 +55,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
     items, lines: of the jobs that left result lines. usage: sums over the items, by name.
     usage_lines: the same sums as the answers themselves state them. recorded_tokens: output tokens
-    of the usage events, None if they were not asked for. too_old: jobs whose log begins before the
-    time from which all of it is kept, so that nothing is proven of them.
+    of the usage events, None if they were not asked for. too_old: jobs that began before the time
+    from which all is kept, so that nothing is proven of them.
     """
 
     batch: str | None
@@ -77,7 +77,11 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether all is proven; `open` while nothing is wrong and something goes on."""
-        if self.flaws:
+        """Whether all is proven; `open` while nothing is wrong and something goes on.
+
+        Of all jobs: all that is still kept. Of a batch: all of it, so one of which a part is too
+        old is not proven.
+        """
+        if self.flaws or (self.batch is not None and self.too_old):
             return "not_proven"
         return "open" if self.open else "proven"

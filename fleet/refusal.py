@@ -11,6 +11,7 @@ import msgspec
 
 from fleet.broker.dead import DeadLetters
 from fleet.broker.results import ResultLog
+from fleet.endings import CONFLICT
 from fleet.errors import JobRejected, LeaseLost
 from fleet.events import Emit, JobDead
 from fleet.job import CapacityType, FleetInfo, ResultLine, WireError
@@ -139,7 +140,7 @@ class Refusals:
         cause = JobRejected(
             f"job id {job} of tenant {tenant} was used before with other content: "
             "choose a new id for new content",
-            code="id_conflict",
+            code=CONFLICT,
         )
         await self.bury(letter, cause, tenant=tenant, job=job)
         return cause

@@ -6,9 +6,11 @@ not in its queue was acknowledged, and that only after its results were stored; 
 log after the queue sees them.
 """
 
+import math
 from collections import Counter
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
+from fleet.endings import CONFLICT
 from fleet.job import ResultLine
 from fleet.manifest import Manifest, job_id, job_number, starts
 from fleet.proof import Flaw, JobState, Kind, Logged, OpenJob, Proof
@@ -16,6 +18,13 @@ from fleet.proof import Flaw, JobState, Kind, Logged, OpenJob, Proof
 Key: TypeAlias = tuple[str, str]
 # Endings that result lines spell with their error's code; any other error is simply an `error`.
 ENDINGS: Final = frozenset({"cancelled", "expired"})
+
+
+class _Claim(NamedTuple):
+    """Who holds a job, and when that was last said."""
+
+    owner: str | None
+    written_at: float
 
 
 class _Log:
@@ -40,7 +49,7 @@ class Verifier:
     """Takes evidence in and says what it proves.
 
     manifest: of the batch that is looked at; None for all jobs. since: seconds since the epoch; of
-    logs that begin before, a part may have expired.
+    what began before, a part may have expired.
     """
 
     def __init__(
@@ -51,7 +60,7 @@ class Verifier:
         self._since = since
         self._sizes = _sizes(manifest) if manifest else {}
         self._logs: dict[Key, _Log] = {}
-        self._owners: dict[Key, str | None] = {}
+        self._claims: dict[Key, _Claim] = {}
         self._queued: set[Key] = set()
         self._young: set[Key] = set()
         self._dead: dict[Key, str] = {}
@@ -69,7 +78,7 @@ class Verifier:
         if log is None:
             log = self._logs[key] = _Log(message.batch, message.written_at)
         if message.run is None or not (message.is_claim or message.lines):
-            return  # a foreign message: readers treat it as absent
+            return  # none of our runs wrote it, so it proves nothing
         if message.is_claim:
             self._take_overs += 1
             log.run = message.run
@@ -90,14 +99,14 @@ class Verifier:
         """Take in what the log got meanwhile; a job that is new since may just not be done yet."""
         key = (message.tenant, message.job)
         if not (
-            key in self._logs or key in self._owners or key in self._queued or self._is_of(key)
+            key in self._logs or key in self._claims or key in self._queued or self._is_of(key)
         ):
             self._young.add(key)
         self.log(message)
 
-    def claim(self, tenant: str, job: str, *, owner: str | None) -> None:
-        """Take in a claim."""
-        self._owners[tenant, job] = owner
+    def claim(self, tenant: str, job: str, *, owner: str | None, written_at: float) -> None:
+        """Take in a claim; written_at: seconds since the epoch."""
+        self._claims[tenant, job] = _Claim(owner, written_at)
 
     def queued(self, tenant: str, job: str) -> None:
         """Take in a job that is stored in its queue, delivered or not."""
@@ -123,9 +132,9 @@ class Verifier:
                 ended[log.ended] += 1
             elif (going := self._open(key, log)) is not None:
                 open_jobs.append(going)
-            elif key in self._dead:
+            elif self._is_dead(key, log):
                 ended["dead"] += 1
-            elif log is not None and log.begun_at < self._since:
+            elif self._began_at(key, log) < self._since:
                 too_old += 1
             else:
                 self._missing(key, log)
@@ -210,7 +219,26 @@ class Verifier:
     def _keys(self) -> list[Key]:
         if self._manifest:
             return [(self._manifest.tenant, job) for job in self._sizes]
-        return sorted({*self._logs, *self._owners, *self._queued, *self._dead})
+        return sorted({*self._logs, *self._claims, *self._queued, *self._dead})
+
+    def _is_dead(self, key: Key, log: _Log | None) -> bool:
+        """Say whether a dead letter is this job's end.
+
+        It is not where some items have lines, for who gives a job up tells all of them. Nor if it
+        is another job's of the same id, whatever became of this one.
+        """
+        code = self._dead.get(key)
+        if code == CONFLICT:
+            return log is None and key not in self._claims
+        return code is not None and (log is None or log.items is None)
+
+    def _began_at(self, key: Key, log: _Log | None) -> float:
+        """Say when the oldest that is known of a job was written."""
+        if log is not None:
+            return log.begun_at
+        if (claim := self._claims.get(key)) is not None:
+            return claim.written_at
+        return self._manifest.created_at if self._manifest else math.inf
 
     def _is_of(self, key: Key) -> bool:
         batch = self._manifest
@@ -218,11 +246,10 @@ class Verifier:
 
     def _open(self, key: Key, log: _Log | None) -> OpenJob | None:
         state: JobState
-        owner = self._owners.get(key)
-        if key in self._queued:
-            state = "running" if owner else "queued"
-        elif key in self._young:
-            state = "running"
+        claim = self._claims.get(key)
+        owner = claim.owner if claim else None
+        if key in self._queued or key in self._young:
+            state = "running" if owner or key in self._young else "queued"
         elif self._is_unsubmitted(key[1]):
             state = "not_submitted"
         else:

@@ -7,7 +7,7 @@ import msgspec
 
 from fleet.broker.stored import Stored
 from fleet.errors import JobRejected
-from fleet.job import MIB, ResultLine, WireError
+from fleet.job import MAX_ITEMS, MIB, ResultLine, WireError
 from fleet.wire import RECORD, SHA256, WRITER, decode_lines, encode_lines
 
 CLAIM_RECORD: Final = "claim"
@@ -128,7 +128,7 @@ def pack(lines: Sequence[ResultLine], *, limit_bytes: int = MAX_MESSAGE_BYTES) -
 def _belongs(job: str, line: ResultLine) -> bool:
     return (
         line.fleet.job == job
-        and 0 <= line.fleet.item < line.fleet.items
+        and 0 <= line.fleet.item < line.fleet.items <= MAX_ITEMS
         and (line.response is None) != (line.error is None)
     )
 

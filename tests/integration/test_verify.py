@@ -1,6 +1,9 @@
 """`fleet verify` on a real broker: proven, open, not proven, unknown, unreachable."""
 
 import json
+import time
+
+import msgspec
 
 from fleet.batches import Batches
 from fleet.broker.connection import Connection
@@ -51,7 +54,7 @@ async def test_a_job_that_left_its_queue_without_a_word_is_missing(
     batches: Batches, provisioned: Connection, nats_url: str, unique: str
 ) -> None:
     plan, bodies = plan_of(content(10), unique)
-    await batches.submit(plan, bodies)
+    await batches.submit(msgspec.structs.replace(plan, created_at=time.time()), bodies)
     purge = {"filter": f"jobs.batch.{unique}.{unique}"}
     await provisioned.api("STREAM.PURGE.JOBS_BATCH", purge)
     ran = await fleet(nats_url, "verify", plan.id, "--tenant", unique)

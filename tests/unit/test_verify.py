@@ -123,7 +123,7 @@ def test_an_item_without_a_line_is_missing_once_its_job_is_in_no_queue() -> None
 
 def test_a_job_that_is_still_queued_is_open() -> None:
     story = Story().says("j", [1], of=3)
-    story.verifier.claim(TENANT, "j", owner="spot-1")
+    story.verifier.claim(TENANT, "j", owner="spot-1", written_at=2000.0)
     story.verifier.queued(TENANT, "j")
     story.verifier.queued(TENANT, "k")
     proof = story.proof()
@@ -136,7 +136,7 @@ def test_a_job_that_is_still_queued_is_open() -> None:
 
 def test_a_claim_of_a_job_that_is_nowhere_is_a_lost_job() -> None:
     verifier = Verifier()
-    verifier.claim(TENANT, "j", owner=None)
+    verifier.claim(TENANT, "j", owner=None, written_at=2000.0)
     (flaw,) = verifier.proof().flaws
     assert (flaw.kind, flaw.job, flaw.item) == ("missing", "j", None)
 
@@ -223,3 +223,31 @@ def test_a_log_of_which_a_part_may_have_expired_proves_nothing() -> None:
     story = Story(Verifier(since=3000.0)).says("j", [1], of=3)
     proof = story.proof()
     assert (proof.verdict, proof.too_old) == ("proven", 1)
+
+
+def test_a_dead_letter_is_no_end_of_a_job_that_was_answered_in_part() -> None:
+    story = Story().says("j", [0])
+    story.verifier.dead(TENANT, "j", code="invalid_deadline")
+    assert [(flaw.kind, flaw.item) for flaw in story.flaws()] == [("missing", 1)]
+
+
+def test_a_dead_letter_of_another_job_with_its_id_does_not_hide_a_lost_one() -> None:
+    story = Story()
+    story.verifier.claim(TENANT, "j", owner="n", written_at=2000.0)
+    story.verifier.dead(TENANT, "j", code="id_conflict")
+    story.verifier.dead(TENANT, "k", code="id_conflict")
+    proof = story.proof()
+    assert [(flaw.kind, flaw.job) for flaw in proof.flaws] == [("missing", "j")]
+    assert proof.ended == {"dead": 1}  # of k nothing else is known, nor kept
+
+
+def test_a_claim_that_outlived_its_results_proves_nothing() -> None:
+    verifier = Verifier(since=3000.0)
+    verifier.claim(TENANT, "j", owner="n", written_at=2000.0)
+    assert (verifier.proof().verdict, verifier.proof().too_old) == ("proven", 1)
+
+
+def test_a_batch_whose_results_have_expired_is_neither_proven_nor_lost() -> None:
+    story = Story(Verifier(manifest=MANIFEST, since=1500.0)).says(FIRST, [0, 1])
+    proof = story.proof()
+    assert (proof.verdict, proof.flaws, proof.too_old) == ("not_proven", (), 2)
