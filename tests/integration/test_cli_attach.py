@@ -14,7 +14,7 @@ from fleet.producer import Producer
 from tests.integration.answering import FAIL, answering
 from tests.integration.cli import Ran, end, fleet, start
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 TEXT = "every word of it"
 
 

@@ -5,6 +5,7 @@ import json
 import shlex
 import signal
 import time
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 from fleet.broker.connection import Connection
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import provision
+from fleet.cli.check import CONNECT_S
 from fleet.node import Node
 from tests.asking import MODEL, Asker, chat, eventually
 from tests.integration.brokers import connected
-from tests.integration.cli import START, end, fleet, start
+from tests.integration.cli import BOUND_S, START, end, fleet, start
 
 
 @pytest.fixture
@@ -67,11 +69,11 @@ async def test_jobs_without_a_durable_are_critical(connection: Connection, own_u
 
 
 async def test_a_broker_that_is_gone_is_unknown_in_time_for_monitoring() -> None:
-    began = time.monotonic()
+    # Monitoring gives up after ten seconds: half of them for us, and half to start Python in.
+    assert CONNECT_S <= 5
     ran = await fleet("nats://127.0.0.1:1", "check", "--format", "prometheus")
     assert ran.code == 3, ran
     assert 'fleet_check_level{check="data"} 3' in ran.out
-    assert time.monotonic() - began < 10
 
 
 async def test_a_slip_of_the_pen_is_unknown_and_not_critical(own_url: str) -> None:
@@ -94,13 +96,14 @@ async def test_what_was_recorded_is_replayed_without_a_broker(
     path = tmp_path / "r.jsonl.gz"
     process = await start(own_url, "top", "--record", str(path))
     assert process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND_S):
         await process.stderr.readuntil(b"Ctrl-C ends it")
 
     async def is_written() -> bool:
-        return path.exists() and path.stat().st_size > 0
+        written = path.read_bytes() if path.exists() else b""
+        return b'"one"' in zlib.decompressobj(wbits=31).decompress(written)
 
-    await eventually(is_written, "a snapshot in the file")
+    await eventually(is_written, "a snapshot with the node in the file", bound_s=BOUND_S)
     process.send_signal(signal.SIGINT)
     ran = await end(process)
     assert ran.code == 130, ran

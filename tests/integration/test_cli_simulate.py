@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,11 +11,13 @@ from click.testing import CliRunner
 
 from fleet.broker.connection import Connection
 from fleet.broker.eventlog import EventLog
+from fleet.broker.provision import provision
 from fleet.cli.simulate import command
 from fleet.events import NodeGone, NodeStarted, UsageRecorded
 from fleet.exits import run_command
 from fleet.job import Tier
 from tests.integration import cli
+from tests.integration.brokers import connected
 
 Simulate: TypeAlias = Callable[..., dict[str, Any]]
 
@@ -94,12 +96,20 @@ def test_the_help_names_every_option_of_the_market() -> None:
     assert all(name in text for name in ("--traces", "--prices", "--events", "--market", "--seed"))
 
 
+@pytest.fixture
+async def connection(own_url: str) -> AsyncIterator[Connection]:
+    """A broker with no other fleet's past in it."""
+    async with connected(own_url) as connection:
+        await provision(connection, [])
+        yield connection
+
+
 async def test_a_fleet_lives_through_its_own_past_again(
-    provisioned: Connection, unique: str, nats_url: str
+    connection: Connection, unique: str, own_url: str
 ) -> None:
     now = time.time()
     begun = now - 1200
-    async with EventLog(provisioned) as log:
+    async with EventLog(connection) as log:
         log.emit(
             NodeStarted(
                 at=begun, node=unique, capacity_type="spot", zone="zone-a", model="m",
@@ -114,7 +124,7 @@ async def test_a_fleet_lives_through_its_own_past_again(
         )  # fmt: skip
         log.emit(NodeGone(at=now, node=unique, cause="killed"))
     ran = await cli.fleet(
-        nats_url, "simulate", "--events", "--window", "10m", "--startup", "10s", "--json"
+        own_url, "simulate", "--events", "--window", "10m", "--startup", "10s", "--json"
     )
     assert ran.code == 0, ran.err
     answer = json.loads(ran.out)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +15,9 @@ from tests.integration.brokers import connected
 from tests.integration.hostile import send_raw
 from tests.server import nats_server
 
+BOUND_S = 30.0
+# Who waits for so long was not told.
+LONG_S = 120.0
 BLOCKS = {
     "four bytes": b"\r\n\r\n",
     "two bytes": b"\r\n",
@@ -66,7 +68,7 @@ async def test_a_malformed_header_block_is_one_marked_message(
     await connection.request("$JS.API.INFO")
     send_raw(nats_url, unique.encode(), BLOCKS[name], b"evil")
     await connection.publish(unique, b"after", headers={"A": "b"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BOUND_S):
         before, evil, after = [await arrived.get() for _ in range(3)]
     assert (before.payload, before.malformed) == (b"before", False)
     assert (evil.payload, evil.malformed, evil.status) == (b"evil", True, None)
@@ -84,7 +86,7 @@ async def test_a_strange_subject_neither_deafens_nor_reconnects(
     await connection.request("$JS.API.INFO")
     send_raw(nats_url, unique.encode() + b"." + tail, b"NATS/1.0\r\n\r\n", b"evil")
     await connection.publish(f"{unique}.b", b"good")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BOUND_S):
         payloads = [(await arrived.get()).payload for _ in range(2)]
     assert payloads == [b"evil", b"good"]
     assert not reconnects
@@ -94,7 +96,7 @@ async def test_a_header_called_status_is_no_status(connection: Connection, uniqu
     arrived: asyncio.Queue[Message] = asyncio.Queue()
     await connection.subscribe(unique, arrived.put_nowait)
     await connection.publish(unique, b"x", headers={"Status": "503"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BOUND_S):
         message = await arrived.get()
     assert message.status is None
     assert message.headers == {"Status": "503"}
@@ -153,10 +155,9 @@ async def test_a_request_without_an_answer_ends_in_time(
     connection: Connection, unique: str
 ) -> None:
     await connection.subscribe(unique, lambda _: None)
-    began = time.monotonic()
-    with pytest.raises(BrokerUnreachable, match=r"within 0\.2 s"):
-        await connection.request(unique, wait_s=0.2)
-    assert time.monotonic() - began < 2
+    async with asyncio.timeout(BOUND_S):
+        with pytest.raises(BrokerUnreachable, match=r"within 0\.2 s"):
+            await connection.request(unique, wait_s=0.2)
 
 
 async def test_an_answer_that_is_no_receipt_is_refused(connection: Connection, unique: str) -> None:
@@ -189,10 +190,9 @@ async def test_an_error_of_the_api_has_its_number(connection: Connection, unique
 
 async def test_a_forbidden_request_fails_at_once_with_the_reason(locked_url: str) -> None:
     async with connect(as_user(locked_url, "few"), name="test") as connection:
-        began = time.monotonic()
-        with pytest.raises(BrokerRefused, match=r'(?i)forbidden.*publish to "Closed\.x"'):
-            await connection.request("Closed.x")
-        assert time.monotonic() - began < 2
+        async with asyncio.timeout(BOUND_S):
+            with pytest.raises(BrokerRefused, match=r'(?i)forbidden.*publish to "Closed\.x"'):
+                await connection.request("Closed.x", wait_s=LONG_S)
         assert await connection.api("INFO")
 
 
@@ -205,28 +205,27 @@ async def test_without_the_right_to_hear_answers_a_request_says_so(locked_url: s
 
 async def test_wrong_credentials_are_refused_and_not_shown(locked_url: str) -> None:
     target = find_target(locked_url.replace("nats://", "nats://all:h4x0r@"), {})
-    began = time.monotonic()
-    with pytest.raises(BrokerRefused, match="refused the credentials") as refusal:
-        async with connect(target, name="test"):
-            pass
-    assert time.monotonic() - began < 5
+    async with asyncio.timeout(BOUND_S):
+        with pytest.raises(BrokerRefused, match="refused the credentials") as refusal:
+            async with connect(target, name="test", wait_s=LONG_S):
+                pass
     assert "h4x0r" not in str(refusal.value)
 
 
 async def test_no_server_is_told_with_address_and_remedy() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"nats://me:s3cret@127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(BrokerUnreachable, match=r"127\.0\.0\.1:\d+.*fleet up") as refusal:
-        async with connect(find_target(url, {}), name="test", wait_s=0.5):
-            pass
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"nats://me:s3cret@127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(BrokerUnreachable, match=r"127\.0\.0\.1:\d+.*fleet up") as refusal:
+            async with connect(find_target(url, {}), name="test", wait_s=2.0):
+                pass
     assert "s3cret" not in str(refusal.value)
 
 
 async def test_tls_is_never_left_out(nats_url: str) -> None:
     target = find_target(nats_url.replace("nats://", "tls://me:s3cret@"), {})
     with pytest.raises(BrokerUnreachable, match="secure connection not available"):
-        async with connect(target, name="test", wait_s=0.5):
+        async with connect(target, name="test", wait_s=2.0):
             pass
 
 
@@ -241,7 +240,7 @@ async def test_an_error_of_a_receiver_ends_the_body(nats_url: str, unique: str) 
         raise ZeroDivisionError
 
     with pytest.RaisesGroup(ZeroDivisionError):
-        async with connected(nats_url) as connection, asyncio.timeout(10):
+        async with connected(nats_url) as connection, asyncio.timeout(BOUND_S):
             await connection.subscribe(unique, broken)
             await connection.publish(unique)
             await asyncio.Event().wait()
@@ -252,7 +251,7 @@ async def test_a_reading_task_that_ends_is_noticed(connection: Connection, uniqu
     connection.on_reconnect(back.set)
     (reading,) = [task for task in asyncio.all_tasks() if "_read_loop" in repr(task.get_coro())]
     reading.cancel()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(BOUND_S):
         await back.wait()
     assert await connection.api("INFO")
 
@@ -271,10 +270,10 @@ async def test_subscriptions_and_requests_survive_a_restart_of_the_server(tmp_pa
     with pytest.raises(BrokerUnreachable, match="the connection is down"):
         await connection.request("$JS.API.INFO", wait_s=0.3)
     with nats_server(tmp_path, port=port):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND_S):
             await back.wait()
         await connection.publish("a", b"x")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(BOUND_S):
             assert (await arrived.get()).payload == b"x"
         assert await connection.api("INFO")
         await manager.__aexit__(None, None, None)
@@ -291,7 +290,7 @@ async def test_closed_for_good_is_told_to_all_who_wait(
         server.process.kill()
     with nats_server(tmp_path, port=port, config=USERS.replace("s3cret", "changed")):
         with pytest.raises(ConnectionLost):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(BOUND_S):
                 await connection.closed()
         with pytest.raises(ConnectionLost):
             await connection.publish("a")
