@@ -210,6 +210,7 @@ async def _shown(url: str | None, model: str) -> Shown:
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
     from fleet.pool.leader import Leader
+    from fleet.pool.service import clock_of
     from fleet.pool.switches import Switches
 
     async with connect(find_target(url, os.environ), name="fleet-pool") as connection:
@@ -219,10 +220,12 @@ async def _shown(url: str | None, model: str) -> Shown:
             raise NotFound(
                 f"no manager has run the pool of {model} of late: `fleet pool run` starts one"
             )
+        # By the clock that the manager goes by.
+        now = await clock_of(connection).now()
         holder = await Leader(connection, model, by="").holder()
         return Shown(
             leader=holder.by if holder else None,
-            silent_s=max(0.0, time.time() - standing.at),
+            silent_s=max(0.0, now - standing.at),
             paused=await switches.paused(),
             standing=standing,
         )

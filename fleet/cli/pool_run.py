@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from fleet import log as log_sink
+from fleet.broker.clock import ServerClock
 from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.eventlog import EventLog
@@ -31,7 +32,7 @@ from fleet.pool.local_provider import Local
 from fleet.pool.managed import LEASE_S, PRICES_USD_PER_HOUR, QUICK, TICK_S
 from fleet.pool.quotes import BookQuotes, FlatQuotes, Quotes
 from fleet.pool.reaper import Reaper
-from fleet.pool.service import PoolPlan, machines, manage, me
+from fleet.pool.service import PoolPlan, clock_of, machines, manage, me
 from fleet.pool.switches import Switches
 from fleet.settings import Settings
 from fleet.subjects import plain
@@ -57,6 +58,7 @@ class Ground(NamedTuple):
     url: str
     emit: Emit
     by: str
+    clock: ServerClock
     given: Mapping[str, Any]
 
 
@@ -77,7 +79,7 @@ async def run_pool(given: Mapping[str, Any], changes: Mapping[str, str]) -> None
             watch.record(event)
             _tell(event, as_json=given["as_json"])
 
-        ground = Ground(connection, settings.nats or "", emit, by, given)
+        ground = Ground(connection, settings.nats or "", emit, by, clock_of(connection), given)
         async with _PROVIDERS[given["provider"]](ground) as parts:
             plan = parts.plan
             if changes:
@@ -103,7 +105,7 @@ async def _until_stopped(ground: Ground, parts: Parts, watch: Watch) -> None:
             managing = group.create_task(
                 manage(
                     ground.connection, parts.plan, hands=parts.hands, quotes=parts.quotes,
-                    emit=ground.emit, by=ground.by, alive=alive,
+                    emit=ground.emit, by=ground.by, clock=ground.clock, alive=alive,
                 )
             )  # fmt: skip
             lost = group.create_task(ground.connection.closed())
@@ -138,7 +140,7 @@ async def _local(ground: Ground) -> AsyncIterator[Parts]:
             ),
             hands=machines(
                 ground.connection, provider, model=given["model"], by=ground.by, emit=ground.emit,
-                reaper=None,
+                reaper=None, clock=ground.clock,
             ),
             quotes=FlatQuotes(
                 spot_usd=PRICES_USD_PER_HOUR["spot"],
@@ -167,9 +169,12 @@ async def _ec2(ground: Ground) -> AsyncIterator[Parts]:
         plan=PoolPlan(model=given["model"], provider="ec2", zones=tuple(sorted(config.subnets))),
         hands=machines(
             ground.connection, provider, model=given["model"], by=ground.by, emit=ground.emit,
-            reaper=Reaper(),
+            reaper=Reaper(), clock=ground.clock,
         ),
-        quotes=BookQuotes(load_book(given["prices"]), config.instance_types, SpotMarket(api)),
+        quotes=BookQuotes(
+            load_book(given["prices"]), config.instance_types, SpotMarket(api),
+            now=ground.clock.told,
+        ),
     )  # fmt: skip
 
 
@@ -189,7 +194,9 @@ async def _kubernetes(ground: Ground) -> AsyncIterator[Parts]:
         yield Parts(
             plan=PoolPlan(model=given["model"], provider="kubernetes", zones=_zones(given)),
             hands=Pods(board, given["model"]),
-            quotes=BookQuotes(load_book(given["prices"]), given["instance_types"]),
+            quotes=BookQuotes(
+                load_book(given["prices"]), given["instance_types"], now=ground.clock.told
+            ),
         )
 
 

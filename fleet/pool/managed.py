@@ -13,7 +13,7 @@ from fleet.pool.knobs import Knobs, Tuning
 from fleet.pool.local import LocalNode, LocalPool
 from fleet.pool.local_provider import Local
 from fleet.pool.quotes import FlatQuotes
-from fleet.pool.service import PoolPlan, machines, manage, me
+from fleet.pool.service import PoolPlan, clock_of, machines, manage, me
 
 # Processes start in seconds, and nobody waits for hours here. The words are those of a cloud's.
 QUICK: Final = Tuning(
@@ -85,6 +85,7 @@ async def manage_local(
     """
     by = me()
     most = knobs.most_spot + knobs.most_on_demand + 2 * knobs.baseline
+    clock = clock_of(connection)
     hands = machines(
         connection,
         # Those that leave still count for a while.
@@ -94,6 +95,7 @@ async def manage_local(
         emit=emit,
         # No process outlives this one, and one that is mute is seen to end.
         reaper=None,
+        clock=clock,
         says_gone=says_gone,
     )
     await manage(
@@ -106,6 +108,7 @@ async def manage_local(
         ),
         emit=emit,
         by=by,
+        clock=clock,
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Annotated, Final, Never
@@ -11,6 +10,7 @@ from typing import Annotated, Final, Never
 import msgspec
 
 from fleet.broker import control
+from fleet.broker.clock import ServerClock
 from fleet.broker.connection import Connection, Message
 from fleet.control import DrainOrder, Heard
 from fleet.errors import BrokerUnreachable
@@ -26,6 +26,8 @@ from fleet.pool.quotes import Quotes
 from fleet.pool.reaper import Reaper
 from fleet.pool.switches import Switches
 from fleet.pool.world import World
+from fleet.subjects import POLICY
+from fleet.topology import bucket_stream
 
 # What makes another look worth while at once.
 NEWS: Final = (
@@ -54,6 +56,11 @@ def me() -> str:
     return f"manager-{host[:40]}-{os.getpid()}"
 
 
+def clock_of(connection: Connection) -> ServerClock:
+    """Return the clock that a pool goes by."""
+    return ServerClock(connection, bucket_stream(POLICY))
+
+
 def tell_drain(connection: Connection) -> TellDrain:
     """Return what tells a node to drain."""
 
@@ -71,9 +78,10 @@ def machines(
     by: str,
     emit: Emit,
     reaper: Reaper | None,
+    clock: ServerClock,
     says_gone: bool = True,
 ) -> Machines:
-    """Put the hands together that move a provider's machines."""
+    """Put the hands together that move a provider's machines. clock: as for `manage`."""
     return Machines(
         provider,
         model=model,
@@ -82,6 +90,7 @@ def machines(
         emit=emit,
         reaper=reaper,
         says_gone=says_gone,
+        now=clock.told,
     )
 
 
@@ -93,18 +102,18 @@ async def manage(
     quotes: Quotes,
     emit: Emit,
     by: str,
-    now: Callable[[], float] = time.time,
+    clock: ServerClock,
     alive: Callable[[], None] = lambda: None,
 ) -> Never:
     """Run a pool until cancelled, and let the next manager lead at once then.
 
-    alive: called after each of its looks.
+    clock: the server's, by which jobs expire: ours may be wrong. alive: called after each look.
     """
     leader = Leader(connection, plan.model, by=by, ttl_s=plan.lease_s)
     woken = asyncio.Event()
     world = World(
         connection, plan.model, hands=hands, quotes=quotes, zones=plan.zones, woken=woken.set,
-        now=now,
+        now=clock.told,
     )  # fmt: skip
     manager = Manager(
         model=plan.model,
@@ -116,13 +125,15 @@ async def manage(
         board=Switches(connection, plan.model),
         emit=emit,
         knobs=plan.knobs,
-        now=now,
+        now=clock.told,
         woken=woken,
         tick_s=plan.tick_s,
         alive=alive,
     )
+    await clock.look()
     try:
         async with asyncio.TaskGroup() as group:
+            group.create_task(clock.follow())
             group.create_task(leader.follow())
             group.create_task(world.follow())
             group.create_task(_listen(connection, woken, NEWS))
