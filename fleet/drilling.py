@@ -34,7 +34,7 @@ POLL_S: Final = 0.1
 SOME_S: Final = 2.0
 Say = Callable[[str], None]
 Bar = Callable[[str, int, int], None]
-Sure = Callable[[Sequence[Node]], None]
+Sure = Callable[[Sequence[Node]], Awaitable[None]]
 
 
 class DrillPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ class Drill:
         chosen = next(iter(ready), None)
         if chosen is None:
             raise NotFound("no node is ready: `fleet nodes` tells what they wait for")
-        self._sure(hit)
+        await self._sure(hit)
         mark = Mark(by=plan.by, token=self._probes.name)
         async with alone(self._connection, mark, for_s=2 * plan.wait_s):
             return await self._drill(nodes, hit, chosen)

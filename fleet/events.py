@@ -220,7 +220,7 @@ class PoolActed(Event, frozen=True, kw_only=True, tag="pool_acted"):
 
 
 class OperatorActed(Event, frozen=True, kw_only=True, tag="operator_acted"):
-    """An operator acted from the dashboard; each act is told as it begins, and as it ends.
+    """An operator acted, by a command or from the dashboard; told as it begins, and as it ends.
 
     node: the one that it was about, "" where it was about none. by: user and machine. target: what
     it was about, in words. result: what came of it, "" as it begins.

@@ -1,15 +1,7 @@
-"""What an operator does from the dashboard: the one place that changes anything for it.
+"""What an operator does from the dashboard: the one place that changes anything for it."""
 
-Each act leaves two events in EVENTS: one before it, without which nothing is done, and one that
-says what came of it.
-"""
-
-import asyncio
-import secrets
-import time
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Final, Literal, TypeAlias, assert_never
+from typing import Final
 
 from dashboard.acting import (
     Action,
@@ -27,7 +19,6 @@ from fleet.broker.connection import Connection
 from fleet.broker.control import ask
 from fleet.broker.dead import DeadLetters
 from fleet.broker.durables import durable_states, pause
-from fleet.broker.eventlog import store_event
 from fleet.broker.log_state import fold
 from fleet.broker.nodes import Nodes
 from fleet.broker.permit import check_allowed
@@ -36,31 +27,25 @@ from fleet.broker.queued import Queued, find, state_of
 from fleet.broker.stored import messages
 from fleet.cancel import cancel
 from fleet.cli import acting_words as words
+from fleet.cli.audit import Act, audited, described, only_error
 from fleet.cli.drill import report_lines
 from fleet.control import DrainOrder, ResumeOrder
 from fleet.drill import victims
 from fleet.drilling import Drill, DrillPlan
 from fleet.errors import (
-    BrokerRefused,
-    BrokerUnreachable,
-    FleetError,
     JobRejected,
     NotFound,
     UsageError,
 )
-from fleet.events import OperatorActed
 from fleet.job import Tier
 from fleet.node import Node
 from fleet.requeue import new_id, requeue
 from fleet.settings import Settings
-from fleet.subjects import RESULTS, plain, results_subject, shown
+from fleet.subjects import RESULTS, results_subject, shown
 from fleet.wire import decode_envelope, decode_job
 
 DRILL_WAIT_S: Final = 300.0
 MOST_LETTERS: Final = 10_000
-# What a dashboard that is being closed takes to say how an act ended.
-LAST_WORD_S: Final = 2.0
-Outcome: TypeAlias = Literal["begun", "done", "failed"]
 
 
 class Acting:
@@ -101,20 +86,10 @@ class Acting:
 
     async def perform(self, question: Question, say: Say) -> str:
         """Do it, tell EVENTS, and return what came of it. Raises FleetError, likewise told."""
-        # Nothing is done that nobody could find afterwards, so this one may raise.
-        await self._tell(question, "begun")
-        try:
-            result = await self._do(question, say)
-        except FleetError as error:
-            await self._tell_end(question, "failed", str(error))
-            raise
-        except asyncio.CancelledError:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORD_S):
-                    await self._tell_end(question, "failed", "the dashboard ended meanwhile")
-            raise
-        is_told = await self._tell_end(question, "done", result)
-        return result if is_told else f"{result} (EVENTS holds only its beginning)"
+        act = Act(question.deed, question.target, by=self._by)
+        async with audited(self._connection, act):
+            act.result = await self._do(question, say)
+        return act.result if act.is_told else f"{act.result} (EVENTS holds only its beginning)"
 
     async def _do(  # noqa: PLR0911  (a return for each case)
         self, question: Question, say: Say
@@ -186,15 +161,25 @@ class Acting:
             by=self._by,
         )
 
-        def bar(what: str, done: int, of: int) -> None:
-            say(f"{what}: {done} of {of}")
+        quarter = -1
 
-        drill = Drill(self._connection, plan, say=say, bar=bar, sure=lambda _: None)
+        def bar(what: str, done: int, of: int) -> None:
+            # It is told ten times a second, and each word stays on the screen for a while.
+            nonlocal quarter
+            if done * 4 // of > quarter:
+                quarter = done * 4 // of
+                say(f"{what}: {done} of {of}")
+
+        async def asked_already(_: Sequence[Node]) -> None:
+            pass
+
+        drill = Drill(self._connection, plan, say=say, bar=bar, sure=asked_already)
         try:
-            return "\n".join(report_lines(await drill.run()))
+            # One line: the screen shows no other, and neither does an event.
+            return "; ".join(map(str.strip, report_lines(await drill.run())))
         except ExceptionGroup as group:
             # It tells several nodes at once; what one of them answered is the answer.
-            raise _only_error(group) from group
+            raise only_error(group) from group
 
     async def _node(self, name: str) -> tuple[Node, Sequence[Node]]:
         nodes = await Nodes(self._connection).list()
@@ -212,41 +197,6 @@ class Acting:
             f"job {shown(job)} of {shown(tenant)} was not given up: there is no dead letter of it"
         )
 
-    async def _tell_end(self, question: Question, outcome: Outcome, result: str) -> bool:
-        with suppress(BrokerUnreachable, BrokerRefused):
-            await self._tell(question, outcome, plain(result))
-            return True
-        return False
-
-    async def _tell(self, question: Question, outcome: Outcome, result: str = "") -> None:
-        target = question.target
-        event = OperatorActed(
-            at=time.time(),
-            node=target.node if isinstance(target, OnNode) else "",
-            by=self._by,
-            deed=question.deed,
-            target=described(target),
-            outcome=outcome,
-            result=result,
-        )
-        await store_event(self._connection, event, msg_id=secrets.token_hex(12))
-
-
-def described(target: Target) -> str:
-    """Name a target in words."""
-    match target:
-        case OnNode(node=node):
-            return f"node {plain(node)}"
-        case OnQueue(tier=tier, model=model):
-            return f"queue {tier} {plain(model)}"
-        case OnJob(tenant=tenant, job=job):
-            return f"job {plain(job)} of {plain(tenant)}"
-        case OnBatch(tenant=tenant, batch=batch):
-            return f"batch {plain(batch)} of {plain(tenant)}"
-        case OnLetter(letter=letter):
-            return f"dead letter {letter}"
-    assert_never(target)
-
 
 def _others(node: Node, nodes: Sequence[Node]) -> list[Node]:
     """Choose who could go on with a node's work."""
@@ -258,15 +208,6 @@ def _others(node: Node, nodes: Sequence[Node]) -> list[Node]:
         and other.state == "ready"
         and (other.model, other.capacity_type) == role
     ]
-
-
-def _only_error(group: ExceptionGroup) -> Exception:
-    """Take our error out of a group; the group itself where a bug is among its members."""
-    _, bugs = group.split(FleetError)
-    error: Exception = group
-    while bugs is None and isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _items(one: Queued) -> int | None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fleet.batch_file import Problem
 from fleet.batch_status import BatchStatus, Pace
+from fleet.batches import Batches
 from fleet.cli.table import aligned
 from fleet.cli.times import length
 from fleet.manifest import Manifest
@@ -21,6 +22,7 @@ from fleet.subjects import plain, shown
 
 # Without a terminal a line now and then is enough: it ends up in some log.
 QUIET_S: Final = 5.0
+SOME_FAILED: Final = 3
 
 
 class Show(Protocol):
@@ -91,6 +93,26 @@ def manifests_text(manifests: Sequence[Manifest]) -> str:
         for each in manifests
     )
     return aligned(rows)
+
+
+def print_status(status: BatchStatus, *, as_json: bool) -> None:
+    """Write a status to stdout."""
+    click.echo(msgspec.json.encode(status) if as_json else status_text(status))
+
+
+def exit_code(status: BatchStatus) -> int:
+    """Return the exit code of a command that has seen a batch's end."""
+    is_bad = status.request_counts.failed or status.status == "cancelled"
+    return SOME_FAILED if is_bad else 0
+
+
+async def watched(batches: Batches, batch: str) -> BatchStatus:
+    """Show progress until the batch is complete."""
+    async with aclosing(batches.watch(batch)) as statuses:
+        with progress() as show:
+            async for each in statuses:
+                show(each)
+    return each
 
 
 @contextmanager

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from dashboard.acting import OnLetter, Target
 from fleet.broker.connection import Connection, connect
 from fleet.broker.context import find_target
 from fleet.broker.dead import DeadLetter, DeadLetters, Opened
 from fleet.broker.provision import served_models
 from fleet.cli import options
+from fleet.cli.audit import commanded
 from fleet.cli.confirm import confirm
 from fleet.cli.table import aligned
 from fleet.cli.terminal import write
@@ -120,20 +122,24 @@ def requeue(
 
     async def run(connection: Connection) -> int:
         chosen = letters or await _chosen(connection, tenant, model, code)
+        if not chosen:
+            return _nothing_chosen()
         if every:
             confirm(f"Queue {len(chosen)} jobs again?", yes=yes)
         models, failed = await served_models(connection), 0
-        for sequence in chosen:
-            try:
-                done = await requeue_letter(connection, sequence, models=models)
-            except FleetError as error:
-                if len(chosen) == 1:
-                    raise
-                failed += 1
-                click.echo(f"fleet: {error}", err=True)
-                continue
-            text = f"{sequence}: {done.former_job} is queued again as {done.job}"
-            click.echo(msgspec.json.encode(done) if as_json else text)
+        async with commanded(connection, "requeue", _target(chosen)) as act:
+            for sequence in chosen:
+                try:
+                    done = await requeue_letter(connection, sequence, models=models)
+                except FleetError as error:
+                    if len(chosen) == 1:
+                        raise
+                    failed += 1
+                    click.echo(f"fleet: {error}", err=True)
+                    continue
+                text = f"{sequence}: {done.former_job} is queued again as {done.job}"
+                click.echo(msgspec.json.encode(done) if as_json else text)
+            act.result = f"{len(chosen) - failed} queued again, {failed} could not be"
         return FAILED if failed else 0
 
     return _with(nats, run)
@@ -154,22 +160,29 @@ def drop(
     code: str | None,
     yes: bool,
     nats: str | None,
-) -> None:
+) -> int:
     """Remove dead letters for good; the error results of their jobs stay."""
     _check_choice(letters, every=every, filters=(tenant, model, code))
 
-    async def run(connection: Connection) -> None:
+    async def run(connection: Connection) -> int:
         chosen = letters or await _chosen(connection, tenant, model, code)
+        if not chosen:
+            return _nothing_chosen()
         dead = DeadLetters(connection)
         if letters:
             for sequence in chosen:
                 await dead.open(sequence)
         confirm(f"Drop {len(chosen)} dead letters for good?", yes=yes)
-        for sequence in chosen:
-            if await dead.drop(sequence):
-                click.echo(f"{sequence}: dropped")
+        dropped = 0
+        async with commanded(connection, "drop", _target(chosen)) as act:
+            for sequence in chosen:
+                if await dead.drop(sequence):
+                    dropped += 1
+                    click.echo(f"{sequence}: dropped")
+            act.result = f"{dropped} dropped"
+        return 0
 
-    _with(nats, run)
+    return _with(nats, run)
 
 
 async def _chosen(
@@ -177,6 +190,18 @@ async def _chosen(
 ) -> tuple[int, ...]:
     found = await DeadLetters(connection).list(limit=EVERY, tenant=tenant, model=model, code=code)
     return tuple(letter.sequence for letter in found)
+
+
+def _target(chosen: Sequence[int]) -> Target | str:
+    """Name the letters that an act is about."""
+    if len(chosen) == 1:
+        return OnLetter(letter=chosen[0])
+    return f"{len(chosen)} dead letters: {', '.join(map(str, chosen))}"
+
+
+def _nothing_chosen() -> int:
+    click.echo("no dead letter fits: nothing to do", err=True)
+    return 0
 
 
 def _check_choice(letters: Sequence[int], *, every: bool, filters: tuple[str | None, ...]) -> None:

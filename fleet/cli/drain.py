@@ -9,6 +9,8 @@ import msgspec
 from fleet.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fleet.control import Heard, Order
 
 
@@ -34,7 +36,7 @@ def drain(*, node: str, left_s: float | None, nats: str | None, as_json: bool) -
     """
     from fleet.control import DrainOrder
 
-    heard = options.run(_ask(nats, node, DrainOrder(left_s=left_s)))
+    heard = options.run(_ask(nats, node, DrainOrder(left_s=left_s), "drain", _drained))
     click.echo(msgspec.json.encode(heard) if as_json else _drained(heard))
 
 
@@ -52,17 +54,26 @@ def resume(*, node: str, nats: str | None, as_json: bool) -> None:
     """
     from fleet.control import ResumeOrder
 
-    heard = options.run(_ask(nats, node, ResumeOrder()))
+    heard = options.run(_ask(nats, node, ResumeOrder(), "call back", _resumed))
     click.echo(msgspec.json.encode(heard) if as_json else _resumed(heard))
 
 
-async def _ask(url: str | None, node: str, order: "Order") -> "Heard":
+async def _ask(
+    url: str | None, node: str, order: "Order", deed: str, words: "Callable[[Heard], str]"
+) -> "Heard":
+    from dashboard.acting import OnNode
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
     from fleet.broker.control import ask
+    from fleet.cli.audit import commanded
 
-    async with connect(find_target(url, os.environ), name="fleet-control") as connection:
-        return await ask(connection, node, order)
+    async with (
+        connect(find_target(url, os.environ), name="fleet-control") as connection,
+        commanded(connection, deed, OnNode(node=node)) as act,
+    ):
+        heard = await ask(connection, node, order)
+        act.result = words(heard)
+        return heard
 
 
 def _drained(heard: "Heard") -> str:

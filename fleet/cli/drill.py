@@ -18,6 +18,7 @@ from fleet.errors import UsageError
 from fleet.settings import Settings
 
 if TYPE_CHECKING:
+    from dashboard.acting import Target
     from fleet.drill import Kind, Report
     from fleet.node import Node
 
@@ -141,6 +142,7 @@ def _run(kind: "Kind", given: dict[str, Any]) -> int:
 async def _drill(kind: "Kind", given: dict[str, Any]) -> "Report":
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
+    from fleet.cli.audit import Act, commanded, only_error
     from fleet.cli.progress import Show
     from fleet.drilling import Drill, DrillPlan
 
@@ -161,28 +163,46 @@ async def _drill(kind: "Kind", given: dict[str, Any]) -> "Report":
     )
 
     show = Show()
+    act: Act | None = None
     target = find_target(given["nats"], os.environ)
-    async with AsyncExitStack() as stack:
+    async with (
+        connect(target, name="fleet-drill") as connection,
+        AsyncExitStack() as stack,
+    ):
 
-        def sure(hit: Sequence["Node"]) -> None:
+        async def sure(hit: Sequence["Node"]) -> None:
+            nonlocal act
             confirm(_question(kind, hit), yes=given["yes"])
+            act = await stack.enter_async_context(
+                commanded(connection, f"drill {kind}", _hit(kind, hit))
+            )
             stack.enter_context(show)  # not before: its bars would paint over the question
 
-        connection = await stack.enter_async_context(connect(target, name="fleet-drill"))
-        return await Drill(connection, plan, say=show.say, bar=show.bar, sure=sure).run()
+        try:
+            report = await Drill(connection, plan, say=show.say, bar=show.bar, sure=sure).run()
+        except ExceptionGroup as group:
+            raise only_error(group) from group
+        if act is not None:
+            act.result = "; ".join(map(str.strip, report_lines(report)))
+        return report
 
 
 async def _mark(url: str | None, for_s: float | None) -> None:
     from fleet.broker import permit
     from fleet.broker.connection import connect
     from fleet.broker.context import find_target
+    from fleet.cli.audit import commanded
 
-    async with connect(find_target(url, os.environ), name="fleet-drill") as connection:
+    async with (
+        connect(find_target(url, os.environ), name="fleet-drill") as connection,
+        commanded(connection, "forbid" if for_s is None else "allow", "drills") as act,
+    ):
         if for_s is None:
             await permit.forbid(connection)
         else:
             mark = permit.Mark(by=who(), token=secrets.token_hex(8))
             await permit.allow(connection, mark, for_s=for_s)
+            act.result = f"for {for_s:.0f} s"
 
 
 def _restarting(text: str) -> Callable[[], Awaitable[None]]:
@@ -205,6 +225,17 @@ def _restarting(text: str) -> Callable[[], Awaitable[None]]:
             raise UsageError(f"--with {text!r} ended with exit code {code}: nothing was judged")
 
     return restart
+
+
+def _hit(kind: "Kind", hit: Sequence["Node"]) -> "Target | str":
+    """Name whom a drill hits, for its audit."""
+    from dashboard.acting import OnNode
+
+    if kind == "server":
+        return "the broker"
+    if len(hit) == 1:
+        return OnNode(node=hit[0].node)
+    return f"zone {hit[0].zone}: {', '.join(node.node for node in hit)}"
 
 
 def _question(kind: "Kind", hit: Sequence["Node"]) -> str:

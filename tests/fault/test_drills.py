@@ -14,8 +14,9 @@ from fleet.broker.provision import provision
 from fleet.cancel import cancel
 from fleet.control import DrainOrder, HurtOrder
 from fleet.errors import BrokerRefused
+from fleet.events import OperatorActed
 from fleet.evidence import verify
-from tests.asking import MODEL, Asker, chat, eventually
+from tests.asking import MODEL, Asker, chat, events_of, eventually
 from tests.fleets import QUICK, RunningFleet, running_consumer, running_fleet
 from tests.integration import cli
 from tests.integration.brokers import connected
@@ -71,6 +72,9 @@ async def test_people_are_told_in_words_what_came_of_it(
     assert "PASS" in ran.out
     assert "items lost: 0 (at most 0) ok" in ran.out
     assert "is called back, and ready" in ran.err
+    [begun, done] = await events_of(connection, OperatorActed, deed="drill azure")
+    assert (begun.outcome, done.outcome) == ("begun", "done")
+    assert done.result.startswith(f"azure of {done.node}: PASS; ")
 
 
 async def test_nobody_is_hit_unasked_or_against_the_rails(
@@ -85,6 +89,7 @@ async def test_nobody_is_hit_unasked_or_against_the_rails(
     assert on_demand.code == 2
     assert "--on-demand says that it may" in on_demand.err
     assert fleet.gone() == gone
+    assert await events_of(connection, OperatorActed, node=name) == []
 
 
 async def test_two_drills_do_not_run_at_once(fleet: RunningFleet, connection: Connection) -> None:
@@ -158,6 +163,8 @@ async def test_a_node_is_drained_and_called_back_by_hand(
     assert ran.out == f"{busy} takes jobs again\n"
     ran = await cli.fleet(fleet.nats, "resume", busy)
     assert ran.out == f"{busy} was not told to go, nothing changed\n"
+    told = await events_of(connection, OperatorActed, node=busy, outcome="done")
+    assert [one.deed for one in told] == ["drain", "drain", "call back", "call back"]
     await cancel(connection, tenant=unique, job="j")
     (line,) = await asker.lines("j")
     assert line.error is not None

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +21,12 @@ class Ran(NamedTuple):
     err: str
 
 
-async def start(url: str, *args: str, cwd: Path = ROOT) -> asyncio.subprocess.Process:
-    """Start `fleet` with both streams piped."""
-    environment = {**os.environ, "FLEET_NATS": url, "PYTHONPATH": os.pathsep.join(_paths())}
+async def start(
+    url: str, *args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Start `fleet` with both streams piped. env: more variables."""
+    own = {"FLEET_NATS": url, "PYTHONPATH": os.pathsep.join(_paths())}
+    environment = {**os.environ, **own, **(env or {})}
     return await asyncio.create_subprocess_exec(
         *START, *args, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE, env=environment, cwd=cwd,
@@ -42,9 +46,15 @@ async def end(process: asyncio.subprocess.Process, stdin: bytes = b"") -> Ran:
     return Ran(process.returncode, out.decode(), err.decode())
 
 
-async def fleet(url: str, *args: str, stdin: bytes = b"", cwd: Path = ROOT) -> Ran:
+async def fleet(
+    url: str,
+    *args: str,
+    stdin: bytes = b"",
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+) -> Ran:
     """Run `fleet` to its end."""
-    return await end(await start(url, *args, cwd=cwd), stdin)
+    return await end(await start(url, *args, cwd=cwd, env=env), stdin)
 
 
 def _paths() -> list[str]:

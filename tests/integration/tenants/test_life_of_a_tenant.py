@@ -10,9 +10,11 @@ from fleet.batches import Batches
 from fleet.broker.connection import Connection
 from fleet.cancel import cancel
 from fleet.errors import BrokerRefused, NotFound
+from fleet.events import OperatorActed
 from fleet.follow import locate
 from fleet.producer import Producer
-from tests.asking import chat
+from tests.asking import chat, events_of
+from tests.integration import cli
 from tests.integration.answering import answering
 from tests.integration.batch_kit import content, finished, plan_of, read
 
@@ -62,3 +64,17 @@ async def test_a_job_is_cancelled_by_its_tenant_alone(
     assert running.state == "running"
     again = await cancel(everybody["acme"], tenant="acme", job=ticket.job)
     assert again.state == "cancelled"
+
+
+async def test_a_tenant_that_may_tell_nothing_ends_its_job_by_command_all_the_same(
+    everybody: Mapping[str, Connection], accounts_url: str, tmp_path: Path
+) -> None:
+    producer = Producer(everybody["acme"], tenant="acme")
+    for variables in ({"FLEET_TENANT": "acme"}, {}):
+        ticket = await producer.submit(chat("wait"), model="idle", tier="batch")
+        key = {"NATS_NKEY": str(tmp_path / "acme.seed")}
+        words = ("cancel", ticket.job, "--tenant", "acme")
+        ran = await cli.fleet(accounts_url, *words, env=key | variables)
+        assert ran.code == 0, ran.err
+        assert "is cancelled" in ran.out
+    assert await events_of(everybody["@operator"], OperatorActed) == []
