@@ -159,8 +159,11 @@ async def test_a_drill_kills_the_node_whose_name_was_typed_and_reports(
     question = await acting.consider("drill", OnNode(node=victim))
     assert question.typed == victim
     said: list[str] = []
-    assert f"kill of {victim}: PASS" in await acting.perform(question, said.append)
+    report = await acting.perform(question, said.append)
+    assert f"kill of {victim}: PASS; " in report
+    assert report.isprintable(), "the screen would not show it as it is"
     assert any("goes on with" in text for text in said)
+    assert len([text for text in said if "answered" in text]) <= 5, "each covers the screen"
     told = await events_of(connection, OperatorActed, deed="drill", node=victim)
     assert [(one.node, one.outcome) for one in told] == [(victim, "begun"), (victim, "done")]
 

@@ -9,19 +9,21 @@ from pathlib import Path
 import pytest
 
 from fleet.broker.connection import Connection
+from fleet.broker.nodes import Nodes
 from fleet.cancel import cancel
 from fleet.events import OperatorActed
-from tests.asking import Asker, chat, chunk, event_of, events_of
+from tests.asking import Asker, chat, chunk, event_of, events_of, eventually
 from tests.fleets import RunningFleet, running_fleet
 from tests.integration.brokers import connected
 from tests.terminal import Terminal, terminal
 
 LONG = 60_000
+DRILL_S = 90.0
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFleet]:
-    flags = ("--on-demand", "1", "--spot", "2", "--token-rate", "50", "--allow-drills")
+    flags = ("--on-demand", "1", "--spot", "2", "--token-rate", "50", "--allow-drills", "--replace")
     with running_fleet(tmp_path_factory.mktemp("fleet"), *flags) as running:
         yield running
 
@@ -111,6 +113,61 @@ def drain_the_last(screen: Terminal, fleet: RunningFleet) -> str:
     screen.type("Tab", "Enter")
     screen.shows(f"{node} drains")
     return node
+
+
+async def test_a_queue_is_paused_and_let_go_on_by_the_same_key(
+    fleet: RunningFleet, connection: Connection, tmp_path: Path
+) -> None:
+    with terminal(tmp_path, command(fleet.nats, "--allow-actions"), size=(80, 24)) as screen:
+        await asyncio.to_thread(pause_and_unpause, screen)
+        await asyncio.to_thread(leave, screen)
+    told = await events_of(connection, OperatorActed, target="queue background smollm2")
+    assert [(one.deed, one.outcome) for one in told] == [
+        ("pause", "begun"), ("pause", "done"), ("unpause", "begun"), ("unpause", "done"),
+    ]  # fmt: skip
+
+
+def pause_and_unpause(screen: Terminal) -> None:
+    screen.type("2")
+    screen.shows("background", "smollm2")
+    screen.filter("background")
+    screen.type("P")
+    screen.shows("Pause the queue background smollm2?", "jobs of all tenants wait", "Cancel")
+    screen.type("Tab", "Enter")
+    screen.shows("paused: background smollm2")
+    screen.type("P")
+    screen.shows("Let the queue background smollm2 go on?")
+    screen.type("Tab", "Enter")
+    screen.lacks("paused: background smollm2")
+
+
+async def test_a_node_is_killed_as_a_drill_once_its_name_is_typed(
+    fleet: RunningFleet, connection: Connection, tmp_path: Path
+) -> None:
+    victim = await eventually(lambda: ready_spot(connection), "a spot node")
+    with terminal(tmp_path, command(fleet.nats, "--allow-actions")) as screen:
+        await asyncio.to_thread(kill, screen, victim)
+        await asyncio.to_thread(leave, screen)
+    told = await events_of(connection, OperatorActed, deed="drill", node=victim)
+    assert [one.outcome for one in told] == ["begun", "done"]
+
+
+async def ready_spot(connection: Connection) -> str | None:
+    nodes = await Nodes(connection).list()
+    ready = (n.node for n in nodes if n.capacity_type == "spot" and n.state == "ready")
+    return next(ready, None)
+
+
+def kill(screen: Terminal, victim: str) -> None:
+    screen.shows(victim)
+    screen.filter(victim)
+    screen.type("K")
+    screen.shows(f"Kill {victim} as a drill?", f"Type {victim}", "Its process is killed")
+    screen.type("BTab")
+    screen.write(victim)
+    screen.type("Tab", "Tab", "Enter")
+    # Whether all promises were kept on a busy machine is not this test's question.
+    screen.shows(f"kill of {victim}: ", bound_s=DRILL_S)
 
 
 async def test_what_destroys_is_done_only_with_the_name_typed(
