@@ -47,7 +47,7 @@ STORY_S: Final = 5.0
 _TELLS: Final = {
     "fleet": "Nodes: state, notice, rates, price",
     "queue": "Queues by tier, model and tenant: waiting, in flight, stuck, dead",
-    "jobs": "Batches, and jobs without an end; Tab goes from one to the other",
+    "jobs": "Batches, and jobs without an end",
     "cost": "Money: now, today, saved, lost, idle",
     "events": "What happened, newest first",
     "help": "All keys",

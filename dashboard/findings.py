@@ -11,6 +11,7 @@ import msgspec
 from dashboard.cost_rows import costly
 from dashboard.job_rows import batch_rows, troubled
 from dashboard.model import fleet_rows, totals
+from dashboard.overview import window_name
 from dashboard.queue_rows import queue_rows, queue_totals
 from dashboard.snapshot import LOST_KEPT_S, WINDOWS_S, FleetSnapshot, Part
 from fleet.events import (
@@ -257,9 +258,12 @@ def _late(snapshot: FleetSnapshot, _: Limits) -> Finding:
 
 
 def _costly(snapshot: FleetSnapshot, _: Limits) -> Finding:
-    rows = costly(fleet_rows(snapshot, WINDOWS_S[1]))
+    window_s = WINDOWS_S[1]
+    rows = costly(fleet_rows(snapshot, window_s))
     names = [f"{row.node} at {row.usd_per_million:.2f} USD a million tokens" for row in rows]
-    text = f"costly: {_listed(names)}" if names else "no node is costly"
+    text = (
+        f"costly over {window_name(window_s)}: {_listed(names)}" if names else "no node is costly"
+    )
     level: Level = "warning" if names else "ok"
     return Finding(name="nodes_costly", level=level, text=text, value=len(names), view=4)
 

@@ -173,12 +173,13 @@ def status(picture: Picture, at: Standing | None, look: Look) -> Line:
 
 
 def _fit(groups: Iterable[Group], width: int) -> tuple[Piece, ...]:
-    """Keep as many groups, in their order, as fit."""
+    """Keep as many groups, in their order, as fit; the space behind the last may be cut off."""
     kept: list[Piece] = []
     left = width
     for group in groups:
         cells = sum(cell_len(piece.text) for piece in group)
-        if cells <= left:
+        space = len(group[-1].text) - len(group[-1].text.rstrip())
+        if cells - space <= left:
             kept += group
             left -= cells
     return tuple(kept)

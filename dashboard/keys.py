@@ -20,7 +20,6 @@ _NAMES: Final = {
     "pageup": "PgUp", "home": "Home", "end": "End", "tab": "Tab", "shift+tab": "Shift-Tab",
 }  # fmt: skip
 _KEY_CELLS: Final = 16
-_COPIES: Final = "Copy the row as JSON to the terminal's clipboard"
 
 
 def _key(
@@ -37,6 +36,9 @@ def view_keys(titles: Iterable[tuple[str, str]]) -> list[Binding]:
     ]
 
 
+_COPY: Final = _key(
+    "y", "app.copy", "copy", "Copy the row as JSON to the terminal's clipboard", _ROWS, show=True
+)
 ROW_KEYS: Final = (
     _key("down,j", "down", "next", "Next row", _ROWS),
     _key("up,k", "up", "before", "Row before", _ROWS),
@@ -61,18 +63,12 @@ LIST_KEYS: Final = (
     _key("escape", "back", "back", "Leave a page or a question; else take the filter away", _ROWS),
     _key("s", "sort", "sort", "Sort by the next column", _ROWS, show=True),
     _key("S", "reverse", "reverse", "Turn the order round", _ROWS),
-    _key("y", "app.copy", "copy", _COPIES, _ROWS, show=True),
+    _key("tab", "other_table", "other table", "From batches to jobs, and back", _ROWS),
+    _COPY,
 )  # fmt: skip
 DETAIL_KEYS: Final = (
     _key("escape,enter", "app.back", "back", "Leave a page", _ROWS, show=True),
-    _key(
-        "y",
-        "app.copy",
-        "copy",
-        "Copy the row as JSON to the terminal's clipboard",
-        _ROWS,
-        show=True,
-    ),
+    _COPY,
 )
 SCREEN_KEYS: Final = (
     _key("f", "freeze", "freeze", "Hold the picture still; what comes is not lost", _SCREEN,
@@ -87,9 +83,11 @@ SCREEN_KEYS: Final = (
 ACTION_KEYS: Final = (
     _key("D", "act('drain')", "drain", "Let go of a node, or call it back", _ACTIONS),
     _key("P", "act('pause')", "pause", "Pause a queue, or let it go on", _ACTIONS),
-    _key("R", "act('requeue')", "requeue", "Try a dead or stuck job again", _ACTIONS),
+    _key(
+        "R", "act('requeue')", "requeue", "Queue a job again that was given up (view 5)", _ACTIONS
+    ),
     _key("X", "act('cancel')", "cancel", "Cancel a job or a batch", _ACTIONS),
-    _key("K", "act('drill')", "drill", "Interrupt a node on purpose", _ACTIONS),
+    _key("K", "act('drill')", "drill", "Kill a node as a drill", _ACTIONS),
 )
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from dashboard.overview import window_name
 from dashboard.snapshot import FleetSnapshot, Part
 
 # Which part of a snapshot each view is made of.
@@ -33,8 +34,7 @@ class Picture(NamedTuple):
     @property
     def window(self) -> str:
         """The window, as it stands beside each rate."""
-        seconds = int(self.window_s)
-        return f"{seconds // 3600}h" if seconds >= 3600 else f"{seconds // 60}m"
+        return window_name(self.window_s)
 
     def age_s(self, view: str) -> float | None:
         """How old what a view shows is; None where it was never read."""

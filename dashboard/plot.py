@@ -12,15 +12,24 @@ _LABEL: Final = 8
 
 def plot(
     values: Sequence[float | None], *, width: int, height: int, write: Callable[[float], str],
-    look: Look,
+    note: str, look: Look,
 ) -> list[Line]:  # fmt: skip
-    """Draw values from 0 to the largest over the whole width; unknown ones leave a gap."""
+    """Draw values from 0 to the largest over the whole width; unknown ones leave a gap.
+
+    note: stands beside it where there are three lines.
+    """
     room = max(1, width - _LABEL - 1)
     spread = _spread(values, room)
     top = max((value for value in spread if value is not None), default=0.0)
     lines = []
     for row in range(height):
-        label = write(top) if row == 0 and top > 0 else write(0.0) if row == height - 1 else ""
+        label = ""
+        if row == 0 and top > 0:
+            label = write(top)
+        elif row == height - 1:
+            label = write(0.0)
+        elif row == 1:
+            label = note
         base = height - 1 - row
         drawn = "".join(_cell(value, top, base, height, look) for value in spread)
         lines.append(

@@ -81,6 +81,7 @@ def whole(snapshot: FleetSnapshot, window_s: float) -> Whole:
 
 def tables(snapshot: FleetSnapshot, window_s: float, *, width: int, look: Look) -> str:
     """Write a snapshot as tables of at most `width` columns, what needs a look before them."""
+    window = window_name(window_s)
     parts = [_top(snapshot, window_s, look)]
     found = [one for one in findings(snapshot) if one.level != "ok"]
     if found:
@@ -92,7 +93,7 @@ def tables(snapshot: FleetSnapshot, window_s: float, *, width: int, look: Look) 
             jobs.batch_table(look), batch_rows(snapshot, window_s)[:_MOST], window_s, width, look
         ),
         _table(jobs.job_table(look), job_rows(snapshot)[:_MOST], window_s, width, look),
-        "\n".join(map(_text, cost.figure_lines(cost_view(snapshot, window_s), look))),
+        "\n".join(map(_text, cost.figure_lines(cost_view(snapshot, window_s), window, look))),
         _table(cost.table(look), cost.rows(snapshot)[:_MOST], window_s, width, look),
         _table(events.table(look), event_rows(snapshot)[:_MOST], window_s, width, look),
     ]

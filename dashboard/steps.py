@@ -1,16 +1,12 @@
 """A job's life out of events and what the screen knows of it, where nobody can be asked. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
-from dashboard.event_rows import told
+from dashboard.event_rows import OF_JOBS, told
 from dashboard.job_rows import saved_since
 from dashboard.snapshot import EventFact, FleetSnapshot, JobFact, Step, Story
 from fleet.errors import NotFound
-from fleet.events import JobDead, JobLost, JobReleased, JobRetried, JobTakenOver
 from fleet.subjects import shown
-
-_OF_JOBS: Final = (JobTakenOver, JobReleased, JobRetried, JobLost, JobDead)
 
 
 def steps_of(events: Sequence[EventFact], tenant: str, job: str) -> list[Step]:
@@ -18,7 +14,7 @@ def steps_of(events: Sequence[EventFact], tenant: str, job: str) -> list[Step]:
     steps = []
     for fact in events:
         event = fact.event
-        if isinstance(event, _OF_JOBS) and (event.tenant, event.job) == (tenant, job):
+        if isinstance(event, OF_JOBS) and (event.tenant, event.job) == (tenant, job):
             grade, text = told(event)
             steps.append(Step(at=event.at, what=text, node=event.node, bad=grade != "info"))
     return steps

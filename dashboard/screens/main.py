@@ -36,10 +36,7 @@ VIEWS: Final = ("fleet", "queue", "jobs", "cost", "events", "help")
 class MainScreen(ThriftyScreen):
     """Draws a picture; whose it is and what to do with it is the application's."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *LIST_KEYS,
-        Binding("tab", "other_table", "other table", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*LIST_KEYS]
 
     def __init__(self, look: Look, all_keys: list[Binding], *, shows_actions: bool) -> None:
         super().__init__()
@@ -130,6 +127,7 @@ class MainScreen(ThriftyScreen):
 
     def turn_to(self, view: str) -> None:
         """Show another view."""
+        self.query_one(FilterBar).close()
         self.view = view
         self.query_one(ContentSwitcher).current = view
         self._draw()
@@ -193,7 +191,7 @@ class MainScreen(ThriftyScreen):
 
     def _feed_cost(self, snapshot: FleetSnapshot) -> None:
         window_s, look = self._picture.window_s, self.look
-        lines = cost.figure_lines(cost_view(snapshot, window_s), look)
+        lines = cost.figure_lines(cost_view(snapshot, window_s), self._picture.window, look)
         lines += cost.spend_lines(
             snapshot, window_s, width=self.size.width - 1, height=self._room.plot, look=look
         )

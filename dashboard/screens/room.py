@@ -15,7 +15,7 @@ class Room(NamedTuple):
 _ROOMS: Final = (
     (50, Room(6, 10, trends=True)),
     (30, Room(4, 6, trends=True)),
-    (20, Room(3, 3, trends=False)),
+    (20, Room(4, 3, trends=False)),
     (0, Room(1, 1, trends=False)),
 )
 # So many pictures in a row that need fewer lines give the lines back.

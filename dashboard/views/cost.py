@@ -7,6 +7,7 @@ from dashboard import units
 from dashboard.cost_rows import CostLine, CostView, Figures, Group, cost_rows
 from dashboard.lines import Line, Piece
 from dashboard.look import Look
+from dashboard.overview import window_name
 from dashboard.plot import plot
 from dashboard.snapshot import FleetSnapshot
 from dashboard.table import Table
@@ -32,9 +33,9 @@ def table(look: Look) -> Table[CostRow]:
     return Table(
         name="cost",
         columns=(
-            word("by", 6, lambda one: one.by, look),
+            word("today by", 8, lambda one: one.by, look),
             word("name", 18, lambda one: one.row.name, look, grows=2),
-            number("today", 8, lambda one: one.row.usd, units.usd),
+            number("spent", 8, lambda one: one.row.usd, units.usd),
             number("useful", 8, lambda one: one.row.direct_usd, units.usd, priority=3),
             number("$/Mtok", 8, lambda one: one.row.usd_per_million, units.usd, priority=1),
             number("saved", 8, lambda one: one.row.saved_usd, units.usd, priority=2),
@@ -49,13 +50,13 @@ def table(look: Look) -> Table[CostRow]:
     )  # fmt: skip
 
 
-def figure_lines(view: CostView, look: Look) -> list[Line]:
-    """Make the figures of the last hour beside those of today, UTC."""
+def figure_lines(view: CostView, window: str, look: Look) -> list[Line]:
+    """Make the figures of the last hour beside those of today, UTC. window: that of rates."""
     costly = ", ".join(
         f"{look.text(row.node)} {units.usd(row.usd_per_million)}/Mtok" for row in view.costly[:3]
     )
     now = Piece(f" now {units.usd(view.now_usd_per_hour)}/h", "strong")
-    first = [now, Piece(f"   costly: {costly}", "warn")] if costly else [now]
+    first = [now, Piece(f"   costly over {window}: {costly}", "warn")] if costly else [now]
     lines = [Line(tuple(first)), Line((Piece(_HEAD * 2, "dim"),))]
     half = (len(_FIGURES) + 1) // 2
     for left, right in zip(_FIGURES[:half], _FIGURES[half:], strict=True):
@@ -75,8 +76,13 @@ def spend_lines(
     snapshot: FleetSnapshot, window_s: float, *, width: int, height: int, look: Look
 ) -> list[Line]:
     """Plot what the fleet cost an hour, over the window."""
+    note = f"last {window_name(window_s)}"
     values = [moment.usd_per_hour for moment in snapshot.history.over(window_s)]
-    return plot(values, width=width, height=height, write=units.usd, look=look)
+    return plot(values, width=width, height=height, write=_per_hour, note=note, look=look)
+
+
+def _per_hour(usd: float) -> str:
+    return f"{units.usd(usd)}/h"
 
 
 def _with_share(usd: float | None, share: float | None) -> str:

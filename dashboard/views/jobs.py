@@ -62,7 +62,7 @@ def batch_table(look: Look) -> Table[BatchRow]:
             share("progress", 11, lambda row: row.progress, look),
             number("failed", 6, lambda row: row.failed, units.count, priority=4,
                    tone=above_zero(lambda row: row.failed, "warn")),
-            number("items/s", 10, lambda row: row.items_per_s, units.rate, priority=5, rate=True),
+            number("items/s", 11, lambda row: row.items_per_s, units.rate, priority=5, rate=True),
             number("done in", 7, lambda row: row.eta_s, units.age, priority=2, falls=False),
             number("left", 6, lambda row: row.expires_in_s, _left, priority=1, falls=False,
                    tone=lambda row: _left_tone(row.expires_in_s)),

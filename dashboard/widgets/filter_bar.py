@@ -35,6 +35,10 @@ class FilterBar(Input):
         self.display = True
         self.focus()
 
+    def close(self) -> None:
+        """Hide, without a word: what was typed is in force where it was asked for."""
+        self.display = False
+
     def action_give_up(self) -> None:
         """Take the filter away."""
         self._end("")

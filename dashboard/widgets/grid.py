@@ -77,14 +77,6 @@ class Grid(Painted, Generic[Row], can_focus=True):
         self.filter = wanted
         self._arrange()
 
-    def go_to(self, key: str) -> bool:
-        """Put the cursor on a row; False when it is not shown."""
-        for at, row in enumerate(self._rows):
-            if self.table.key(row) == key:
-                self._move(at)
-                return True
-        return False
-
     def _arrange(self) -> None:
         rows = self._all
         if self.filter.pattern is not None:

@@ -11,7 +11,9 @@ from dashboard.recorded import read
 from dashboard.snapshot import FleetSnapshot
 from fleet.cli.top import incident
 from fleet.events import OperatorActed
+from tests.screens import dashboard, seen
 from tests.showcase.incident import anonymous
+from tests.showcase.picture import MOMENT
 from tests.showcase.story import COSTLY, KILLED, LEAVES, STUCK
 
 MOST_BYTES = 200_000
@@ -54,6 +56,19 @@ def test_the_killed_node_the_late_batch_and_the_dead_letters_are_named_at_the_en
     assert KILLED in found["nodes_lost"]
     assert "nightly-eval of acme" in found["batches_late"]
     assert found["dead_letters"].startswith("3 jobs")
+
+
+@pytest.mark.parametrize("moment", [30, MOMENT, -1])
+async def test_the_smallest_screen_names_all_of_it_at_first_sight(
+    recorded: list[FleetSnapshot], moment: int
+) -> None:
+    app = dashboard(recorded[moment])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        lines = seen(app).splitlines()
+    for words in (("do not move", "quarterly-report"), ("leaving", LEAVES), ("costly", COSTLY)):
+        assert any(all(word in line for word in words) for line in lines[2:6]), words
+    assert "$" in lines[0], "what it costs an hour"
 
 
 def test_who_acted_is_in_it(recorded: list[FleetSnapshot]) -> None:

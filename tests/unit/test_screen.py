@@ -61,6 +61,14 @@ async def test_a_filter_narrows_at_every_letter_and_esc_takes_it_away() -> None:
         assert "node-0006" not in await press(pilot, *"/!spot", "enter")
 
 
+async def test_a_filter_stays_in_the_view_in_which_it_was_typed() -> None:
+    async with dashboard(made_up.snapshot()).run_test(size=SIZE) as pilot:
+        await press(pilot, *"/spot")
+        await pilot.app.run_action("view('queue')")
+        assert "/spot" not in await press(pilot)
+        assert "/spot" in await press(pilot, "1")
+
+
 async def test_where_only_the_oldest_jobs_are_listed_it_says_of_how_many() -> None:
     made = replace(made_up.snapshot(), jobs_in_all=12_345)
     async with dashboard(made).run_test(size=SIZE) as pilot:
