@@ -189,15 +189,15 @@ async def start(settings: VllmSettings) -> AsyncIterator[VllmEngine]:
     loop = asyncio.get_running_loop()
     try:
         vllm = await loop.run_in_executor(thread, _import_vllm, settings)
-        build = thread.submit(_build, vllm, settings, thread)
-        try:
-            with hidden(os.environ):
+        with hidden(os.environ):
+            build = thread.submit(_build, vllm, settings, thread)
+            try:
                 engine = await asyncio.wrap_future(build)
-        except asyncio.CancelledError:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_S):
-                    await kill_until_done(build, before)
-            raise
+            except asyncio.CancelledError:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_S):
+                        await kill_until_done(build, before)
+                raise
         try:
             async with Beside(engine.watch()):
                 yield engine

@@ -38,8 +38,16 @@ def faults(source: str) -> Iterator[str]:
                 yield "shell=True"
             case ast.keyword(arg="trust_remote_code", value=ast.Constant(value=True)):
                 yield "trust_remote_code"
+            case ast.Dict(keys=keys, values=values) if ("trust_remote_code", True) in zip(
+                map(_said, keys), map(_said, values), strict=True
+            ):
+                yield "trust_remote_code"
             case ast.Constant(value=str(text)) if text in EVERYBODY:
                 yield text
+
+
+def _said(node: ast.expr | None) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
 
 
 def test_no_module_runs_what_it_was_sent_or_listens_to_everybody() -> None:
@@ -59,6 +67,7 @@ def test_no_module_runs_what_it_was_sent_or_listens_to_everybody() -> None:
         ("run(command, shell=True)", "shell=True"),
         ("serve('0.0.0.0')", "0.0.0.0"),
         ("engine(trust_remote_code=True)", "trust_remote_code"),
+        ("args = {**more, 'trust_remote_code': True}", "trust_remote_code"),
     ],
 )
 def test_each_of_them_would_be_found(source: str, fault: str) -> None:

@@ -1,10 +1,12 @@
 """Between our words and vLLM's, without vLLM."""
 
+import os
 from typing import NamedTuple
 
 import msgspec
 import pytest
 
+from consumers import vllm_engine
 from consumers.engine import Logprob, Sampling
 from consumers.engine_settings import VllmSettings, check_model_path, engine_args, environment
 from consumers.hidden import hidden
@@ -61,7 +63,10 @@ def test_the_engine_serves_by_priority_and_dies_with_its_parent() -> None:
     args = llm_args(settings(), KNOWN)
     assert args["scheduling_policy"] == "priority"
     assert args["worker_extension_cls"] == "consumers.pdeath.DieWithParent"
-    assert args["trust_remote_code"] is False
+
+
+def test_a_model_s_own_code_is_not_run() -> None:
+    assert llm_args(settings(), KNOWN)["trust_remote_code"] is False
 
 
 def test_an_embedding_model_gets_no_context_that_it_does_not_have() -> None:
@@ -205,3 +210,22 @@ def test_the_engine_s_processes_inherit_no_keys() -> None:
     with hidden(environ):
         assert environ == kept
     assert environ == {**kept, **keys}
+
+
+async def test_an_engine_is_built_from_the_first_moment_without_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[bool] = []
+
+    def build(*_: object) -> None:
+        found.append("NATS_CREDS" in os.environ)
+        raise EngineDead("this one is only looked at")
+
+    monkeypatch.setattr(os, "environ", {**os.environ, "NATS_CREDS": "c"})
+    monkeypatch.setattr(vllm_engine, "_import_vllm", lambda _: None)
+    monkeypatch.setattr(vllm_engine, "_build", build)
+    with pytest.raises(EngineDead, match="only looked at"):
+        async with vllm_engine.start(settings()):
+            pass
+    assert found == [False]
+    assert os.environ["NATS_CREDS"] == "c"
