@@ -1,7 +1,7 @@
 """The policies that are compared: ours as it is, and what others do, each in its own shape.
 
-A rival says how many nodes it wants; in which zones they stand is settled for all as ours does it,
-so that the difference is in the numbers and nowhere else.
+A rival says how many nodes it wants. Where they stand is settled as ours does it, so that the
+difference is in the numbers alone; but SpotHedge, which is as much about zones, places its own.
 """
 
 import math
@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from fleet.job import CapacityType
-from fleet.pool.decision import Cooling, Launch, Memory, Release
+from fleet.pool.decision import Launch, Memory, Release
 from fleet.pool.knobs import Knobs
 from fleet.pool.policy import decide
-from fleet.pool.policy_zones import active, cool, cost, give_back, place
+from fleet.pool.policy_zones import give_back
+from fleet.pool.simulate.placers import LOTS, Cautious, Hedging, Placer, held, useful_usd
 from fleet.pool.simulate.world import Orders, Policy
-from fleet.pool.snapshot import Count, Snapshot, Work, Zone
+from fleet.pool.snapshot import Snapshot, Work
 
 # A start-up until a node works, and one more for luck: later it is too late.
 MARGIN: Final = 2.0
-# More nodes than these are placed in lots; what does not fill one is placed at the next look.
-LOTS: Final = 200
 # SpotHedge's spares beside its level.
 SPARES: Final = 2
 
@@ -54,17 +53,16 @@ class Overbook:
 
 
 class Rival:
-    """A rule for numbers; zones are chosen as ours chooses them."""
+    """A rule for numbers, and a placer for zones."""
 
-    def __init__(self, rule: Rule, knobs: Knobs) -> None:
+    def __init__(self, rule: Rule, placer: Placer, knobs: Knobs) -> None:
         self._rule = rule
+        self._placer = placer
         self._knobs = knobs
-        self._cooling: tuple[Cooling, ...] = ()
 
     def __call__(self, snapshot: Snapshot) -> Orders:
         """Turn numbers into launches and releases; without work, nothing is kept."""
-        tuning = self._knobs.tuning
-        self._cooling = cool(self._cooling, snapshot.happened, now=snapshot.now, tuning=tuning)
+        self._placer.hear(snapshot)
         wanted = self._rule(snapshot, self._knobs) if snapshot.work else Wanted(0, 0)
         spot = min(wanted.spot, self._knobs.most_spot)
         on_demand = min(wanted.on_demand, self._knobs.most_on_demand)
@@ -72,32 +70,15 @@ class Rival:
         launches: list[Launch] = []
         releases: list[Release] = []
         for kind, count in kinds:
-            missing = count - sum(_count(zone, kind).held for zone in snapshot.zones or ())
+            missing = count - sum(held(zone, kind).held for zone in snapshot.zones or ())
             if missing > 0:
-                launches += self._launches(snapshot, kind, missing)
+                launches += (
+                    Launch(capacity_type=kind, zone=zone, count=many, why="")
+                    for zone, many in self._placer.place(snapshot, kind, missing)
+                )
             elif missing < 0:
                 releases += _releases(snapshot, kind, -missing)
         return Orders(launches=tuple(launches), releases=tuple(releases))
-
-    def _launches(self, snapshot: Snapshot, kind: CapacityType, nodes: int) -> Iterator[Launch]:
-        zones = [zone for zone in snapshot.zones or () if self._is_sold(zone, kind)]
-        names = [zone.name for zone in zones]
-        open_to = active(names, kind, self._cooling, now=snapshot.now, tuning=self._knobs.tuning)
-        lot = max(1, nodes // LOTS)
-        options = [
-            (zone.name, _cost(zone, kind, snapshot), _count(zone, kind).held // lot)
-            for zone in zones
-            if zone.name in open_to
-        ]
-        lots = Counter(place(options, nodes // lot) if options else ())
-        for name, count in sorted(lots.items()):
-            yield Launch(capacity_type=kind, zone=name, count=count * lot, why="")
-
-    def _is_sold(self, zone: Zone, kind: CapacityType) -> bool:
-        if kind == "on-demand":
-            return True
-        ceiling = self._knobs.price_ceiling * (zone.on_demand_usd or 0.0)
-        return zone.spot_usd is not None and zone.spot_usd < ceiling
 
 
 def on_demand_only(snapshot: Snapshot, knobs: Knobs) -> Wanted:
@@ -151,10 +132,10 @@ def policies(knobs: Knobs, *, mean_nodes: float) -> Mapping[str, Callable[[], Po
     hedge = spothedge(math.ceil(mean_nodes) + 1)
     return {
         "overbook": lambda: Overbook(knobs),
-        "greedy": lambda: Rival(greedy, knobs),
-        "spothedge": lambda: Rival(hedge, knobs),
-        "spot_only": lambda: Rival(spot_only, knobs),
-        "on_demand_only": lambda: Rival(on_demand_only, knobs),
+        "greedy": lambda: Rival(greedy, Cautious(knobs), knobs),
+        "spothedge": lambda: Rival(hedge, Hedging(), knobs),
+        "spot_only": lambda: Rival(spot_only, Cautious(knobs), knobs),
+        "on_demand_only": lambda: Rival(on_demand_only, Cautious(knobs), knobs),
     }
 
 
@@ -167,22 +148,14 @@ def _left_s(snapshot: Snapshot, work: Work) -> float:
     return deadline - snapshot.now - MARGIN * (snapshot.startup_s or 0.0)
 
 
-def _count(zone: Zone, kind: CapacityType) -> Count:
-    return zone.spot if kind == "spot" else zone.on_demand
-
-
-def _cost(zone: Zone, kind: CapacityType, snapshot: Snapshot) -> float:
-    if kind == "spot":
-        return cost(zone, zone.spot_usd or math.inf, snapshot.startup_s or 0.0)
-    return zone.on_demand_usd or math.inf
-
-
 def _releases(snapshot: Snapshot, kind: CapacityType, nodes: int) -> Iterator[Release]:
     lot = max(1, nodes // LOTS)
     options = []
     for zone in snapshot.zones or ():
-        here = _count(zone, kind)
+        here = held(zone, kind)
         loose = here.starting + here.idle
-        options.append((zone.name, _cost(zone, kind, snapshot), here.held // lot, loose // lot))
+        options.append(
+            (zone.name, useful_usd(zone, kind, snapshot), here.held // lot, loose // lot)
+        )
     for name, count in sorted(Counter(give_back(options, nodes // lot)).items()):
         yield Release(capacity_type=kind, zone=name, count=count * lot, why="")
