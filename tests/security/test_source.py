@@ -15,6 +15,8 @@ SOURCES = sorted(
 # These turn bytes into objects of the sender's choice.
 LOADERS = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "shelve"}
 RUNNERS = {"compile", "eval", "exec", "__import__"}
+# A shell for what was sent, and a model that brings code of its own.
+SWITCHES = {"shell", "trust_remote_code"}
 EVERYBODY = {"0.0.0.0", "::"}
 
 
@@ -34,20 +36,27 @@ def faults(source: str) -> Iterator[str]:
                 one.arg == "weights_only" for one in node.keywords
             ):
                 yield "torch.load"
-            case ast.keyword(arg="shell", value=ast.Constant(value=True)):
-                yield "shell=True"
-            case ast.keyword(arg="trust_remote_code", value=ast.Constant(value=True)):
-                yield "trust_remote_code"
-            case ast.Dict(keys=keys, values=values) if ("trust_remote_code", True) in zip(
-                map(_said, keys), map(_said, values), strict=True
-            ):
-                yield "trust_remote_code"
+            case ast.keyword() | ast.Dict():
+                yield from SWITCHES & switched_on(node)
             case ast.Constant(value=str(text)) if text in EVERYBODY:
                 yield text
 
 
-def _said(node: ast.expr | None) -> object:
-    return node.value if isinstance(node, ast.Constant) else None
+def switched_on(node: ast.keyword | ast.Dict) -> set[str]:
+    """Return what is set to True here: an argument, or entries of a dictionary."""
+    match node:
+        case ast.keyword(arg=str(name), value=ast.Constant(value=True)):
+            return {name}
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return {
+                str(key.value)
+                for key, value in pairs
+                if isinstance(key, ast.Constant)
+                and isinstance(value, ast.Constant)
+                and value.value is True
+            }
+    return set()
 
 
 def test_no_module_runs_what_it_was_sent_or_listens_to_everybody() -> None:
@@ -64,7 +73,7 @@ def test_no_module_runs_what_it_was_sent_or_listens_to_everybody() -> None:
         ("eval(text)", "eval"),
         ("torch.load(path)", "torch.load"),
         ("yaml.load(text)", "yaml.load"),
-        ("run(command, shell=True)", "shell=True"),
+        ("run(command, shell=True)", "shell"),
         ("serve('0.0.0.0')", "0.0.0.0"),
         ("engine(trust_remote_code=True)", "trust_remote_code"),
         ("args = {**more, 'trust_remote_code': True}", "trust_remote_code"),
