@@ -56,7 +56,8 @@ def switched_on(node: ast.keyword | ast.Dict) -> set[str]:
                 and isinstance(value, ast.Constant)
                 and value.value is True
             }
-    return set()
+        case _:
+            return set()
 
 
 def test_no_module_runs_what_it_was_sent_or_listens_to_everybody() -> None:
