@@ -1,6 +1,8 @@
 """As much of the `nats` command line as our examples use, for no package brings the real one.
 
 Its flags are those of the real one; anything else is refused, so that a typo in an example fails.
+As there, a body is a template, an empty answer is shown as `nil body`, and a question that nobody
+answers ends with exit code 0.
 """
 
 import argparse
@@ -24,12 +26,17 @@ def main() -> None:
     request.add_argument("body")
     given = request.parse_args(sys.argv[2:])
     headers = [tuple(part.strip() for part in one.split(":", 1)) for one in given.header]
+    if "{{" in given.body:
+        sys.exit("this stand-in knows no templates")
     answer = asked(os.environ["NATS_URL"], given.subject, given.body.encode(), headers)
-    sys.stdout.write(f"{answer}\n")
+    if answer is None:
+        sys.stderr.write("No responders are available\n")
+    else:
+        sys.stdout.write(f"{answer or 'nil body'}\n")
 
 
-def asked(url: str, subject: str, body: bytes, headers: list[tuple[str, ...]]) -> str:
-    """Send a request and return the body of its answer."""
+def asked(url: str, subject: str, body: bytes, headers: list[tuple[str, ...]]) -> str | None:
+    """Send a request and return the body of its answer; None where nobody listens."""
     where = urlsplit(url)
     block = "NATS/1.0\r\n" + "".join(f"{key}: {value}\r\n" for key, value in headers) + "\r\n"
     size = len(block)
@@ -45,7 +52,9 @@ def asked(url: str, subject: str, body: bytes, headers: list[tuple[str, ...]]) -
                 case [b"MSG", *_, total]:
                     return said.read(int(total)).decode()
                 case [b"HMSG", *_, head, total]:
-                    return said.read(int(total))[int(head) :].decode()
+                    whole = said.read(int(total))
+                    nobody = whole.startswith(b"NATS/1.0 503")
+                    return None if nobody else whole[int(head) :].decode()
                 case [b"-ERR", *why]:
                     sys.exit(b" ".join(why).decode())
                 case [b"PING"]:

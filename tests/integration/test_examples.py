@@ -19,6 +19,7 @@ from fleet.subjects import RESULTS, job_subject, results_subject
 from fleet.wire import JOB_ID, RECORD
 from tests.asking import MODEL, answer_to
 from tests.fleets import ROOT, RunningFleet, running_fleet
+from tests.server import nats_server
 from tests.tools import missing, requires_tool
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -62,19 +63,35 @@ class Example:
 
 
 @pytest.fixture
+def nats(tmp_path: Path) -> str:
+    """The folder of a stand-in for the `nats` command line."""
+    program = tmp_path / "nats"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.integration.nats_cli "$@"\n')
+    program.chmod(0o755)
+    return str(tmp_path)
+
+
+@pytest.fixture
 def example(fleet: RunningFleet, tmp_path: Path) -> Example:
     return Example(fleet, tmp_path)
 
 
-def test_the_shell_producer_prints_the_result_of_its_job(example: Example, unique: str) -> None:
-    nats = example.folder / "nats"
-    nats.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.integration.nats_cli "$@"\n')
-    nats.chmod(0o755)
-    question = r'Is "\" a slash?'
-    said = example.run(EXAMPLES / "producer.sh", MODEL, unique, question, path=str(example.folder))
+def test_the_shell_producer_prints_the_result_of_its_job(
+    example: Example, unique: str, nats: str
+) -> None:
+    question = r'Is "\" a slash, and {{.}} a template?'
+    said = example.run(EXAMPLES / "producer.sh", MODEL, unique, question, path=nats)
     line = json.loads(said)
     text = line["response"]["body"]["choices"][0]["message"]["content"]
     assert text == answer_to(question, TOKENS)
+
+
+def test_the_shell_producer_waits_for_no_job_without_a_receipt(
+    example: Example, nats: str, tmp_path: Path
+) -> None:
+    with nats_server(tmp_path / "bare") as bare:
+        words = ("sh", "-c", f"NATS_URL={bare.url} exec {EXAMPLES / 'producer.sh'}")
+        assert example.run(*words, path=nats, code=5) == ""
 
 
 def test_the_python_producer_prints_a_live_answer_and_three_of_a_batch(
