@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -61,10 +61,11 @@ def exporter(nats: str, *flags: str) -> Iterator[str]:
     assert process.returncode == 0, rest
 
 
-def until(url: str, name: str, wanted: float, *, bound_s: float = 20.0) -> dict[str, float]:
-    """Scrape until a sample has a value."""
+def until(url: str, wanted: Mapping[str, float], *, bound_s: float = 60.0) -> dict[str, float]:
+    """Scrape until these samples have these values, all at once."""
     give_up = time.monotonic() + bound_s
-    while (found := samples(url)).get(name) != wanted:
-        assert time.monotonic() < give_up, f"{name} is {found.get(name)}, not {wanted}"
+    while not wanted.items() <= (found := samples(url)).items():
+        seen = {name: found.get(name) for name in wanted}
+        assert time.monotonic() < give_up, f"{seen} is not {wanted}"
         time.sleep(0.2)
     return found

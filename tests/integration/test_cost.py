@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fleet.events import NodeStarted, UsageRecorded
+from fleet.events import NodeReady, NodeStarted, UsageRecorded
 from fleet.wire import job_headers
 from tests.asking import Asker, answer_to, chat, chunk, events_of, eventually, text_of
 from tests.fleets import QUICK, RunningFleet, running_fleet
@@ -24,7 +24,7 @@ ITEMS = 3
 JOBS = ("job-0", "job-1")
 PRICES = {"spot": 1.80, "on-demand": 4.50}
 # What this machine may take to start a process, or to look at one.
-OFF_BY_S = 4.0
+OFF_BY_S = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,12 @@ async def interrupt(fleet: RunningFleet, asker: Asker) -> dict[str, float]:
         return sum(event.items for event in told) == len(JOBS) * ITEMS or None
 
     await eventually(all_told, "the usage of every item")
+
+    async def all_are_back() -> bool | None:
+        ready = await events_of(asker.connection, NodeReady)
+        return {event.node for event in ready} == set(fleet.nodes) or None
+
+    await eventually(all_are_back, "the heirs of both nodes")
     return hit
 
 

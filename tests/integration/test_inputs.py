@@ -216,9 +216,12 @@ async def test_a_killed_consumers_input_is_read_again_and_gone_on_with(
 
             async def owner() -> str | None:
                 held = await claims.get(unique, job)
-                return held.claim.owner if held and held.claim and held.claim.saved else None
+                if held is None or held.claim is None:
+                    return None
+                begun = [saved for saved in held.claim.saved if saved.done_ids]
+                return held.claim.owner if len(begun) == 4 else None
 
-            fleet.send(await eventually(owner, "a checkpoint"), signal.SIGKILL)
+            fleet.send(await eventually(owner, "a checkpoint of all four"), signal.SIGKILL)
             lines = await asker.lines(job)
     assert [line.custom_id for line in lines] == [f"row-{n}" for n in range(2, 6)]
     assert [text_of(line) for line in lines] == [

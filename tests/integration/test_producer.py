@@ -16,7 +16,7 @@ from fleet.publish import GROUP_JOBS
 from tests.integration.answering import answer_to, answering
 from tests.integration.lossy import lose_answers
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 
 def chat(text: str, **body: object) -> dict[str, object]:

@@ -8,9 +8,10 @@ from fleet.broker.connection import Connection
 from fleet.broker.tokens import Teller, TokenMessage, TokenStream
 from fleet.errors import BrokerUnreachable, LeaseLost
 from fleet.job import TokenDelta
+from fleet.subjects import tokens_subject
 from tests.integration.lossy import lose_answers
 
-SOON_S = 5.0
+SOON_S = 30.0
 
 
 def a_delta(offset: int) -> TokenDelta:
@@ -145,3 +146,15 @@ async def test_an_answer_goes_on_behind_deltas_that_are_too_old_to_be_kept(
     await provisioned.api("STREAM.PURGE.TOKENS", {"filter": subject})
     await mine.tell(a_delta(1))
     assert await stored(provisioned, unique) == [a_delta(1)]
+
+
+async def test_numbers_that_no_stream_has_end_no_listener(
+    provisioned: Connection, unique: str
+) -> None:
+    reader, mine = Reader(provisioned, unique), teller(provisioned, unique, "w")
+    endless = {"Nats-Sequence": "9" * 5000, "Nats-Last-Sequence": "0"}
+    async with reader.listens:
+        await provisioned.publish(tokens_subject("acme", None, unique), b"{}", headers=endless)
+        await mine.tell(a_delta(0))
+        (heard,) = await reader.take(1)
+    assert heard.delta == a_delta(0)

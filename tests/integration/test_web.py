@@ -20,6 +20,7 @@ sys.stdout.flush()
 sys.stdin.buffer.read(1)
 """
 COMMAND = (sys.executable, "-c", VIEW)
+BOUND_S = 60.0
 
 
 @asynccontextmanager
@@ -31,7 +32,7 @@ async def page(*origins: str) -> AsyncIterator[int]:
             serve(COMMAND, host="127.0.0.1", port=0, origins=origins, stop=stop.wait,
                   on_ready=ready.put_nowait)
         )  # fmt: skip
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND_S):
             url = await ready.get()
         yield int(url.rpartition(":")[2])
         stop.set()
@@ -72,7 +73,7 @@ async def test_a_view_is_drawn_for_our_page_and_for_a_proxys() -> None:
         for origin in (f"http://localhost:{port}", proxy):
             headers = {"Origin": origin}
             async with browser.ws_connect("/ws", headers=headers) as view:
-                assert (await view.receive(10)).data == b"hello"
+                assert (await view.receive(BOUND_S)).data == b"hello"
 
 
 async def test_there_are_only_so_many_views() -> None:
@@ -91,9 +92,9 @@ async def test_what_no_page_of_ours_sends_ends_the_view_and_nothing_else(words: 
     async with page() as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as browser:
         headers = {"Origin": f"http://127.0.0.1:{port}"}
         async with browser.ws_connect("/ws?width=x&height=-1", headers=headers) as view:
-            assert (await view.receive(10)).data == b"hello"
+            assert (await view.receive(BOUND_S)).data == b"hello"
             await view.send_str(words)
-            assert (await view.receive(10)).type in {
+            assert (await view.receive(BOUND_S)).type in {
                 aiohttp.WSMsgType.CLOSE,
                 aiohttp.WSMsgType.CLOSED,
             }
