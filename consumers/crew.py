@@ -240,6 +240,7 @@ class Crew:
                 refuser=self._refuser,
                 is_cancelled=self._cancellations,
                 realtime_deadline_s=settings.realtime_deadline_s,
+                stopped=self._stopped,
                 now=self._clock.told,
             ),
             believer=Believer(self._engine.facts, self._engine.end_token_ids),
