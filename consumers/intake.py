@@ -106,7 +106,11 @@ class Intake:
             await stopped()
             task.cancel()
         for delivery in await self._puller.stop():
-            await delivery.nak()
+            try:
+                await delivery.nak()
+            except BrokerUnreachable as error:
+                # It comes again when its ack wait ends.
+                log.warning("a delivery was not given back", extra={"error": str(error)})
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         while True:

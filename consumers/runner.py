@@ -96,7 +96,8 @@ class Runner:
                 await self._again(lease, delivery)
             return
         if self._halt.begun.is_set() or self._gate.closed:
-            await delivery.nak(NO_ROOM_S)
+            with self._may_lose(job):
+                await delivery.nak(NO_ROOM_S)
             return
         lease = self._running[key] = Lease(delivery)
         try:
@@ -217,7 +218,11 @@ class Runner:
                 )  # fmt: skip
                 break
             except LeaseLost:
-                # The old owner's last append came in between. The claim is ours, so read again.
+                # The old owner's last append came in between, or a new owner's record. Whose claim
+                # it is by now tells them apart: a record of ours would fence the new one out.
+                held = await self._claims.get(job.tenant, job.id)
+                if held is None or held.revision != revision:
+                    raise
                 logged = await self._results.read(job.tenant, job.batch, job.id)
         self._emit(
             JobTakenOver(

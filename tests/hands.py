@@ -112,10 +112,10 @@ class Bench:
 
     def __init__(
         self, *requests: object, house: House | None = None, claim: Claim | None = None,
-        shift_s: float = 0.0,
+        shift_s: float = 0.0, log: FakeLog | None = None, claims: FakeClaims | None = None,
     ) -> None:  # fmt: skip
         self.house = house or House()
-        self.log, self.claims, self.said = FakeLog(), FakeClaims(), Said()
+        self.log, self.claims, self.said = log or FakeLog(), claims or FakeClaims(), Said()
         self.cemetery, self.events = Cemetery(), list[AnyEvent]()
         self.job = job_of(*requests)
         self.delivery = Delivery(
@@ -130,16 +130,17 @@ class Bench:
             drain=self.house.drain, halt=self.house.halt, is_cancelled=FakeCancelled(),
             totals=Totals(), now=lambda: time.time() + shift_s,
         )  # fmt: skip
+        self.settler = Settler(
+            me=ME, keeper=keeper, refuser=self.cemetery, halt=self.house.halt,
+            emit=self.events.append,
+        )  # fmt: skip
         self.attempts = Attempts(
             server=Server(
                 engine=self.house.engine, me=ME, clock=ShareClock(), totals=Totals(),
                 feed=Feed(FakeTokens(), node="me"),
             ),
             keeper=keeper,
-            settler=Settler(
-                me=ME, keeper=keeper, refuser=self.cemetery, halt=self.house.halt,
-                emit=self.events.append,
-            ),
+            settler=self.settler,
             is_cancelled=FakeCancelled(), halt=self.house.halt, gate=self.house.gate,
             realtime_deadline_s=300.0, now=lambda: time.time() + shift_s,
         )  # fmt: skip
