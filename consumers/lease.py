@@ -14,7 +14,7 @@ from typing import Self
 
 from fleet.broker.connection import Connection
 from fleet.broker.queue import Delivery
-from fleet.errors import BrokerRefused, BrokerUnreachable, ProcessError
+from fleet.errors import FleetError
 
 log = logging.getLogger(__name__)
 EXTEND = b"+WPI"
@@ -44,18 +44,20 @@ class LeaseKeeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._main, name="lease", daemon=True)
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join(self._interval_s + 5)
+        # Not here: closing a connection takes seconds where no broker answers, and the loop has
+        # heartbeats to send.
+        await asyncio.to_thread(self._thread.join, self._interval_s + 5)
 
     @contextmanager
     def hold(self, lease: Lease) -> Iterator[None]:
@@ -72,7 +74,7 @@ class LeaseKeeper:
         while not self._stop.is_set():
             try:
                 asyncio.run(self._extend_for_ever())
-            except* (ProcessError, BrokerUnreachable, BrokerRefused, OSError) as errors:
+            except* (FleetError, OSError) as errors:
                 log.warning("lease thread lost its connection", extra={"error": str(errors)})
                 self._stop.wait(1.0)
 

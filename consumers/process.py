@@ -198,7 +198,7 @@ class _Life:
             self._slots = engine.facts.slots
             self.pulse.engine_alive_at = lambda: engine.alive_at
             stack.callback(self._forget_engine)
-            with LeaseKeeper(
+            async with LeaseKeeper(
                 self._connect_lease,
                 interval_s=settings.ack_wait_s / 3,
                 fit=lambda: self.pulse.ill() is None,
