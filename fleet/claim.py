@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from fleet.bounds import Count, Time
 from fleet.subjects import TOKEN
 
 # A claim that did not move for this many checkpoint intervals belongs to a hung consumer, even if
@@ -27,9 +28,7 @@ BACKOFF_MAX_S = 60.0
 ISOLATED_DELAY_S = 5.0
 
 # Who may write to the bucket may write anything. A record that is not of this form is no claim.
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 NodeName: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"^{TOKEN.pattern}\Z")]
-Time: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2**37)]
 # silent: its owner ended without a word. engine_died: the owner lived on and said so.
 End = Literal["released", "silent", "engine_died", "failed"]
 

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from fleet.bounds import Count, Seconds, Usd
 from fleet.job import CapacityType, Tier
 
 PoolAction: TypeAlias = Literal["launched", "refused", "drained", "ended", "reaped", "unheard"]
@@ -30,7 +31,7 @@ class Billed(Event, frozen=True, kw_only=True):
     host: str = ""
     instance_type: str = ""
     since: float | None = None
-    price_usd_per_hour: float | None = None
+    price_usd_per_hour: Usd | None = None
 
 
 class NodeLaunched(Billed, frozen=True, kw_only=True, tag="node_launched"):
@@ -44,7 +45,7 @@ class NodeStarted(Billed, frozen=True, kw_only=True, tag="node_started"):
     """A consumer process began; its engine is not up yet."""
 
     engine: str
-    pid: int
+    pid: Count
 
 
 class NodeMetered(Billed, frozen=True, kw_only=True, tag="node_metered"):
@@ -56,16 +57,16 @@ class NodeMetered(Billed, frozen=True, kw_only=True, tag="node_metered"):
     """
 
     state: Literal["loading", "ready", "draining", "drained"]
-    items: int
-    busy_s: float
-    stall_s: float
-    tokens_generated: int
+    items: Count
+    busy_s: Seconds
+    stall_s: Seconds
+    tokens_generated: Count
 
 
 class NodeReady(Event, frozen=True, kw_only=True, tag="node_ready"):
     """The engine is up and the first pull is out."""
 
-    load_s: float
+    load_s: Seconds
 
 
 class NodeDraining(Event, frozen=True, kw_only=True, tag="node_draining"):
@@ -75,10 +76,10 @@ class NodeDraining(Event, frozen=True, kw_only=True, tag="node_draining"):
     """
 
     cause: str
-    left_s: float | None
-    jobs: int
-    items_to_finish: int = 0
-    items_to_save: int = 0
+    left_s: Seconds | None
+    jobs: Count
+    items_to_finish: Count = 0
+    items_to_save: Count = 0
 
 
 class NodeHinted(Event, frozen=True, kw_only=True, tag="node_hinted"):
@@ -107,7 +108,7 @@ class NodeStopped(Event, frozen=True, kw_only=True, tag="node_stopped"):
     """The consumer ended in an orderly way. tokens_generated: by its engine, since its start."""
 
     cause: str
-    tokens_generated: int = 0
+    tokens_generated: Count = 0
 
 
 class NodeGone(Event, frozen=True, kw_only=True, tag="node_gone"):
@@ -125,8 +126,8 @@ class JobTakenOver(Event, frozen=True, kw_only=True, tag="job_taken_over"):
     tier: Tier
     from_node: str | None
     released: bool
-    items_done: int
-    tokens_saved: int
+    items_done: Count
+    tokens_saved: Count
 
 
 class JobReleased(Event, frozen=True, kw_only=True, tag="job_released"):
@@ -136,8 +137,8 @@ class JobReleased(Event, frozen=True, kw_only=True, tag="job_released"):
     job: str
     model: str
     tier: Tier
-    items_done: int
-    tokens_saved: int
+    items_done: Count
+    tokens_saved: Count
 
 
 class JobRetried(Event, frozen=True, kw_only=True, tag="job_retried"):
@@ -145,10 +146,10 @@ class JobRetried(Event, frozen=True, kw_only=True, tag="job_retried"):
 
     tenant: str
     job: str
-    attempts: int
+    attempts: Count
     code: str
     reason: str
-    delay_s: float
+    delay_s: Seconds
 
 
 class JobLost(Event, frozen=True, kw_only=True, tag="job_lost"):
@@ -180,12 +181,12 @@ class UsageRecorded(Event, frozen=True, kw_only=True, tag="usage_recorded"):
     model: str
     tier: Tier
     batch: str | None
-    jobs: int
-    items: int
-    failed_items: int
-    prompt_tokens: int
-    completion_tokens: int
-    engine_s: float = 0.0
+    jobs: Count
+    items: Count
+    failed_items: Count
+    prompt_tokens: Count
+    completion_tokens: Count
+    engine_s: Seconds = 0.0
 
 
 class PoolDecided(Event, frozen=True, kw_only=True, tag="pool_decided"):
@@ -196,9 +197,9 @@ class PoolDecided(Event, frozen=True, kw_only=True, tag="pool_decided"):
     """
 
     model: str
-    spot: int
-    fallback: int
-    realtime: int
+    spot: Count
+    fallback: Count
+    realtime: Count
     batch_fallback: bool
     reasons: tuple[str, ...]
     at_risk: tuple[str, ...] = ()

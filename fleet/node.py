@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from fleet.bounds import Count, Usd
 from fleet.job import CapacityType
 
 # drained: it holds nothing, and waits for its end or for being called back.
@@ -21,7 +22,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     node: str
-    pid: int
+    pid: Count
     host: str
     capacity_type: CapacityType
     zone: str
@@ -30,12 +31,12 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     state: NodeState
     started_at: float
     at: float
-    jobs: int = 0
-    items: int = 0
-    slots: int = 0
-    tokens_generated: int = 0
-    items_done: int = 0
-    price_usd_per_hour: float | None = None
+    jobs: Count = 0
+    items: Count = 0
+    slots: Count = 0
+    tokens_generated: Count = 0
+    items_done: Count = 0
+    price_usd_per_hour: Usd | None = None
     notice: str = ""
     leaves_at: float | None = None
     instance_type: str = ""
