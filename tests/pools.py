@@ -1,7 +1,7 @@
 """A pool of machines that are entries in a table, its nodes, and a manager, all by one clock."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -97,14 +97,19 @@ class Keys:
 
 
 class Cloud(SimCloud):
-    """A simulated cloud with fates for launches alone. dies: whoever launches is killed by it."""
+    """A simulated cloud with fates for launches alone. dies: whoever launches is killed by it.
+
+    takes: called with each launch, which may take its time.
+    """
 
     launch_fates: tuple[Fate, ...] = ()
     dies = False
+    takes: Callable[[], None] = staticmethod(lambda: None)
 
     async def launch(self, request: Request) -> Granted:
         self.fates, self.launch_fates = [*self.launch_fates[:1]], self.launch_fates[1:]
         granted = await super().launch(request)
+        self.takes()
         if self.dies:
             raise asyncio.CancelledError
         return granted

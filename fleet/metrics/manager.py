@@ -12,8 +12,8 @@ from fleet.events import AnyEvent, PoolActed, PoolAction, PoolDecided
 from fleet.listening import Page
 from fleet.metrics.exposition import counter, gauge, page, registry
 
-# Some ticks, and a provider's API that answers slowly.
-SILENT_S: Final = 300.0
+# One look at a provider that hardly answers; the watchdog of its unit waits for as long.
+SILENT_S: Final = 600.0
 
 
 class ManagerMetrics:

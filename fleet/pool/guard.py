@@ -78,17 +78,18 @@ class Guard:
         if allowed < 1:
             return Granted(asked=request.count, faults=(fault,) if fault else ())
         self._asked += allowed
+        granted = None
         try:
             granted = await self._provider.launch(msgspec.structs.replace(request, count=allowed))
         finally:
             self._asked -= allowed
+            if granted is None or any(one.kind == "unreachable" for one in granted.faults):
+                # It may have been done all the same: look before anything else is launched.
+                self._listed = None
         now = self._clock()
         for one in granted.machines:
             if one.id not in known:
                 self._unseen.setdefault(one.id, (now, one))
-        if any(one.kind == "unreachable" for one in granted.faults):
-            # It may have been done all the same: look before anything else is launched.
-            self._listed = None
         faults = (*granted.faults, fault) if fault else granted.faults
         return Granted(asked=request.count, machines=granted.machines, faults=faults)
 

@@ -34,6 +34,8 @@ from fleet.pool.snapshot import BecameReady, Crashed, Happening
 
 # A provider that is silent for longer is given up on, and asked again with the next look.
 CALL_S: Final = 120.0
+# Behind so long no further step is begun: what a slow cloud has by then is looked at first.
+ACT_S: Final = 60.0
 # A node that drains for longer hangs: its work is somebody else's by then.
 DRAIN_MOST_S: Final = 900.0
 
@@ -105,6 +107,7 @@ class Machines:
 
         most: launches at most, whatever was decided.
         """
+        sure = self._in_time(sure)
         await self._end_drained(sight, sure)
         happened: list[Happening] = []
         for launch in decision.launches:
@@ -117,6 +120,10 @@ class Machines:
             await self._release(release, sight, sure)
         happened += await self._reap(sight, sure)
         return happened
+
+    def _in_time(self, sure: Sure) -> Sure:
+        began = self._clock()
+        return lambda: self._clock() - began < ACT_S and sure()
 
     def forget(self) -> None:
         """Forget what was seen, but not who was told to go."""

@@ -174,3 +174,18 @@ async def every(guard: Guard) -> tuple[Machine, ...]:
     listed = await guard.list()
     assert not isinstance(listed, Fault)
     return listed
+
+
+async def test_a_launch_that_was_given_up_may_have_been_done() -> None:
+    guard, cloud, _ = make(Limits(per_call=20, machines=20))
+    launched = cloud.launch
+
+    async def unheard(request: Request) -> Granted:
+        await launched(request)
+        raise TimeoutError
+
+    cloud.launch = unheard  # type: ignore[method-assign]
+    with pytest.raises(TimeoutError):
+        await launch(guard, 15)
+    cloud.launch = launched  # type: ignore[method-assign]
+    assert len((await launch(guard, 15)).machines) == 5

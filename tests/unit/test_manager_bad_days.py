@@ -101,6 +101,22 @@ async def test_an_api_that_asks_for_patience_is_given_some() -> None:
     assert (await world.counts())[0] == 5
 
 
+async def test_a_cloud_that_hardly_answers_is_looked_at_before_more_is_asked_of_it() -> None:
+    world = World()
+    run = Run(world)
+    world.work = (batch(node_h=100, due_in_h=24),)
+
+    def slowly() -> None:
+        world.clock.at += 70
+
+    world.cloud.takes = slowly
+    decision = await run.tick()
+    assert len(decision.launches) == 3
+    assert len(world.acted("launched")) == 1
+    await run.ticks(30)
+    assert (await world.counts())[0] == decision.spot
+
+
 @pytest.mark.parametrize("unknown", ["hearts", "work", "prices", "load"])
 async def test_what_cannot_be_read_ends_no_node(unknown: str) -> None:
     world = World()
