@@ -77,6 +77,15 @@ class Heart:
         except (BrokerUnreachable, BrokerRefused) as error:
             log.warning("heartbeat failed", extra={"error": str(error)})
 
+    async def stop(self) -> None:
+        """Tell the rest of the usage, and take the node off the list."""
+        self.tell_usage()
+        try:
+            await self._nodes.forget(self._me.node)
+        except (BrokerUnreachable, BrokerRefused) as error:
+            # It expires by itself. A node that holds nothing any more has ended well all the same.
+            log.warning("heartbeat not taken back", extra={"error": str(error)})
+
     def tell_usage(self) -> None:
         """Emit how the time was spent, and what was finished since the last time."""
         me = self._me
@@ -102,7 +111,7 @@ class Heart:
                 model=me.model,
                 host=me.host,
                 instance_type=me.instance_type,
-                since=_since(me),
+                since=me.since,
                 price_usd_per_hour=me.price_usd_per_hour,
                 state=load.state,
                 items=load.items,
@@ -149,12 +158,8 @@ def started(me: Identity) -> NodeStarted:
         model=me.model,
         host=me.host,
         instance_type=me.instance_type,
-        since=_since(me),
+        since=me.since,
         price_usd_per_hour=me.price_usd_per_hour,
         engine=me.engine,
         pid=me.pid,
     )
-
-
-def _since(me: Identity) -> float:
-    return me.started_at if me.since is None else me.since

@@ -26,7 +26,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     host: str
     started_at: float
-    since: float | None = None
+    since: float
     instance_type: str = ""
     price_usd_per_hour: float | None = None
 
@@ -35,6 +35,7 @@ def identity(
     *, node: str, capacity_type: CapacityType, model: str, engine: str, settings: Settings
 ) -> Identity:
     """Say who this process is."""
+    started_at = time.time()
     return Identity(
         node=node,
         capacity_type=capacity_type,
@@ -43,8 +44,8 @@ def identity(
         engine=engine,
         pid=os.getpid(),
         host=socket.gethostname(),
-        started_at=time.time(),
-        since=settings.launched_at,
+        started_at=started_at,
+        since=started_at if settings.launched_at is None else settings.launched_at,
         instance_type=settings.instance_type,
         price_usd_per_hour=settings.price_usd_per_hour,
     )

@@ -140,8 +140,7 @@ class _Life:
                 await self._work_until_drained(start_engine)
                 for task in tasks:
                     task.cancel()
-        heart.tell_usage()
-        await ground.nodes.forget(me.node)
+        await heart.stop()
         ground.emit(
             NodeStopped(
                 at=time.time(),
@@ -170,7 +169,7 @@ class _Life:
     async def _work(self, start_engine: StartEngine) -> None:
         """Work with one engine after another: one that died under way gets a successor.
 
-        Raises EngineDead when the first does not come up, or too many die in a row.
+        Raises EngineDead when one does not come up, or too many die in a row.
         """
         restarts = Restarts()
         while True:
@@ -178,13 +177,14 @@ class _Life:
                 await self._work_with_one(start_engine)
             except EngineDead as error:
                 was_ready, self._ready, self._crew = self._ready, False, None
-                again = was_ready and restarts.allowed(time.monotonic())
+                goes = self._ground.drain.begun.is_set()
+                again = was_ready and not goes and restarts.allowed(time.monotonic())
                 self._turn(
                     EngineLost(
                         at=time.time(), node=self._ground.me.node, reason=str(error), restarts=again
                     )
                 )
-                if self._ground.drain.begun.is_set():
+                if goes:
                     return
                 if not again:
                     raise

@@ -22,7 +22,7 @@ Fate = Literal["unsent", "stored", "half"]
 
 ME = Identity(
     node="me", capacity_type="spot", zone="a", model="m", engine="scripted", pid=1, host="h",
-    started_at=0.0,
+    started_at=0.0, since=0.0,
 )  # fmt: skip
 
 
