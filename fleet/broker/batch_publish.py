@@ -4,8 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-import msgspec
-
+from fleet.broker.answers import read_answer
 from fleet.broker.connection import ApiError, Connection, Receipt
 from fleet.errors import BrokerUnreachable, UsageError
 
@@ -19,22 +18,14 @@ BATCH_COMMIT: Final = "Nats-Batch-Commit"
 # Every so many messages we wait for the server, so that no more than these are on the way at once.
 PACE: Final = 500
 
+# Messages of it got lost, or took over 10 s.
+_INCOMPLETE: Final = 10176
 _REMEDIES: Final[dict[int | None, str]] = {
     10077: "the queue is full: wait until it has drained, then publish the batch again",
     10174: "the stream takes no atomic batches: `fleet doctor` names the setting",
-    10176: "messages of it got lost or took over 10 s: publish the batch again",
     10199: "it is too large: publish at most 1000 messages at once",
     10201: "it holds an id twice, or one that was published just now: publish only what is new",
 }
-
-
-class _Reply(msgspec.Struct, frozen=True):
-    error: "_Error | None" = None
-
-
-class _Error(msgspec.Struct, frozen=True):
-    description: str = ""
-    err_code: int | None = None
 
 
 async def publish_batch(
@@ -46,7 +37,8 @@ async def publish_batch(
 
     Returns the receipt of the last one; the others have the sequences just before it. Raises
     UsageError unless there are 1 to MAX_MESSAGES, ApiError when the broker refuses (nothing is
-    stored then), BrokerUnreachable when no answer came: its text says if it may be stored.
+    stored then), BrokerUnreachable when a part of it or the answer got lost: its text says if it
+    may be stored.
     """
     if not 1 <= len(messages) <= MAX_MESSAGES:
         raise UsageError(f"a batch of {len(messages)} messages: publish 1 to {MAX_MESSAGES}")
@@ -56,9 +48,12 @@ async def publish_batch(
             headers = {**given, BATCH_ID: batch, BATCH_SEQUENCE: str(sequence)}
             if sequence % PACE == 1:
                 reply = await connection.request(subject, payload, headers=headers)
-                _raise_for(reply.payload)
+                if reply.payload:  # it says nothing if all is well
+                    read_answer(subject, reply.payload)
             else:
                 await connection.publish(subject, payload, headers=headers)
+    except ApiError as error:
+        raise _refused(error) from error
     except BrokerUnreachable as error:
         raise BrokerUnreachable(
             "no answer within the batch: nothing of it is stored, publish it again"
@@ -69,7 +64,7 @@ async def publish_batch(
     try:
         return await connection.append(subject, payload, headers=headers)
     except ApiError as error:
-        raise _refused(str(error), error.err_code) from error
+        raise _refused(error) from error
     except BrokerUnreachable as error:
         raise BrokerUnreachable(
             f"no answer to the batch of {len(messages)} messages: it is stored as a whole or not "
@@ -77,14 +72,13 @@ async def publish_batch(
         ) from error
 
 
-def _raise_for(payload: bytes) -> None:
-    """Raise what the server says of a message inside the batch; it says nothing if all is well."""
-    if payload and (error := msgspec.json.decode(payload, type=_Reply).error) is not None:
-        raise _refused(error.description, error.err_code)
-
-
-def _refused(description: str, code: int | None) -> ApiError:
-    remedy = _REMEDIES.get(code, "see the message of the broker")
+def _refused(error: ApiError) -> ApiError | BrokerUnreachable:
+    if error.err_code == _INCOMPLETE:
+        return BrokerUnreachable(
+            f"a part of the batch got lost on its way, and nothing of it is stored ({error}): "
+            "publish it again"
+        )
+    remedy = _REMEDIES.get(error.err_code, "see the message of the broker")
     return ApiError(
-        f"the batch was refused and nothing of it is stored: {description}; {remedy}", code
+        f"the batch was refused and nothing of it is stored: {error}; {remedy}", error.err_code
     )

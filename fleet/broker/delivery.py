@@ -4,6 +4,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from fleet.broker.headers import whole
 from fleet.broker.message import ACK_PREFIX, Message
 
 _NS: Final = 1_000_000_000
@@ -91,12 +92,14 @@ def read_place(reply: str) -> Place | None:
         return None
     tokens = reply.removeprefix(ACK_PREFIX).split(".")
     start = 0 if len(tokens) == _SHORT else 2
-    names, numbers = tokens[start : start + 2], tokens[start + 2 : start + _SHORT]
-    if len(numbers) < _SHORT - 2 or not all(one.isascii() and one.isdecimal() for one in numbers):
-        return None
-    stream, durable = names
-    number, sequence, _, published_ns, pending = map(int, numbers)
-    return Place(stream, durable, number, sequence, published_ns, pending)
+    match [*tokens[start : start + 2], *map(whole, tokens[start + 2 : start + _SHORT])]:
+        case [
+            str(stream), str(durable),
+            int(number), int(sequence), int(), int(published_ns), int(pending),
+        ]:  # fmt: skip
+            return Place(stream, durable, number, sequence, published_ns, pending)
+        case _:
+            return None
 
 
 def read_delivery(sender: Sender, message: Message) -> Delivery | None:

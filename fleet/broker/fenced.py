@@ -44,8 +44,12 @@ async def append_after(
         unchanged = last == (stored.sequence if stored else 0)
         if unchanged and attempt + 1 < TRIES:
             continue
-        if unchanged and isinstance(cause, BrokerUnreachable):
-            raise cause
+        if unchanged:
+            # A replica that we read from may lag behind, or a write of another be under way.
+            raise BrokerUnreachable(
+                f"writing to {subject} behind sequence {last} was tried {TRIES} times, and whether "
+                f"another process wrote is not to be seen ({cause}): try again"
+            ) from cause
         raise LeaseLost(
             f"writing to {subject} was refused: it moved on from sequence {last}, so another "
             "process has it now; drop the work"

@@ -12,6 +12,8 @@ _VERSION: Final = b"NATS/1.0"
 _NAME: Final = re.compile(rb"[!-9;-~]+")  # printable ASCII without the colon
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of RFC 9110: what we send
 _NEWLINES: Final = str.maketrans("\r\n", "  ")
+# Of the largest number of 64 bits.
+_DIGITS: Final = 20
 _STATUS: Final = re.compile(rb" (\d{3})(?: (.*))?")
 
 
@@ -75,6 +77,11 @@ def _checked(name: str) -> str:
     if _TOKEN.fullmatch(name) is None:
         raise UsageError(f"header name {shown(name)} cannot be sent: use letters, digits and -")
     return name
+
+
+def whole(text: str) -> int | None:
+    """Read a count or a sequence, which anyone may have written; None for what can be neither."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def headers_size(headers: Mapping[str, str]) -> int:

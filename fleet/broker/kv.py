@@ -9,6 +9,7 @@ import msgspec
 from fleet.broker.clock import ServerClock
 from fleet.broker.connection import Connection
 from fleet.broker.fenced import TRIES, append_after, is_same
+from fleet.broker.headers import whole
 from fleet.broker.stored import Stored, last_message, messages
 from fleet.errors import BrokerUnreachable, CorruptRecord, LeaseLost
 from fleet.topology import MARKER_TTL_S, bucket_stream, bucket_subject
@@ -150,9 +151,9 @@ class Bucket(Generic[T]):
         """
         if _is_marker(stored):
             return False
-        ttl = stored.headers.get(TTL, "")
+        ttl_s = whole(stored.headers.get(TTL, ""))
         # Ours are whole seconds; of other forms the server alone knows.
-        return not ttl.isdecimal() or await self._clock.now() < stored.written_at + int(ttl)
+        return ttl_s is None or await self._clock.now() < stored.written_at + ttl_s
 
     def _entry(self, stored: Stored) -> Entry[T]:
         try:

@@ -24,6 +24,7 @@ from fleet.errors import (
     BlobCorrupt,
     BlobMissing,
     BlobTooLarge,
+    BrokerRefused,
     BrokerUnreachable,
     LeaseLost,
     StoreRefused,
@@ -75,7 +76,6 @@ class Objects:
         last = stored.sequence if stored else 0
         if before is not None and before.digest == digest and etag != str(last):
             return str(last)
-        last = stored.sequence if stored else 0
         if (etag is None and before is not None) or etag not in {None, str(last)}:
             self._changed(key)
         nuid = await self._write_chunks(key, data)
@@ -132,9 +132,9 @@ class Objects:
         return Stat(etag=str(stored.sequence), size_bytes=info.size, written_at=stored.written_at)
 
     async def delete(self, key: str) -> None:
-        """Remove an object and all that is said of it."""
+        """Remove an object and all that is said of it; nothing happens where there is none."""
         _, info = await self._find(key)
-        await self._purge(self._meta(key))
+        await self._remove(self._meta(key))
         if info is not None:
             await self._purge(self._chunks(info.nuid))
 
@@ -195,9 +195,12 @@ class Objects:
     async def _purge(self, subject: str) -> None:
         """Remove what nothing names any more; what stays expires with its bucket's age."""
         try:
-            await self._connection.api(f"STREAM.PURGE.{self._stream}", {"filter": subject})
-        except (BrokerUnreachable, ApiError) as error:
+            await self._remove(subject)
+        except (BrokerUnreachable, BrokerRefused) as error:
             log.warning("chunks not removed", extra={"subject": subject, "error": str(error)})
+
+    async def _remove(self, subject: str) -> None:
+        await self._connection.api(f"STREAM.PURGE.{self._stream}", {"filter": subject})
 
     def _meta(self, key: str) -> str:
         return f"$O.{self._bucket}.M.{urlsafe_b64encode(key.encode()).decode()}"

@@ -15,6 +15,7 @@ import msgspec
 from fleet.broker.absence import Absence
 from fleet.broker.connection import NO_RESPONDERS, Connection, Message, Subscription
 from fleet.broker.delivery import Delivery, read_delivery
+from fleet.broker.headers import whole
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
 
 __all__ = ["Delivery", "Puller"]
@@ -172,9 +173,7 @@ class Puller:
     async def stop(self) -> list[Delivery]:
         """Pull no more and return what was delivered and not taken, to be given back."""
         await self._end()
-        left: list[Delivery] = []
-        while (delivery := self._take()) is not None:
-            left.append(delivery)
+        left, self._arrived = [*self._arrived], deque()
         return left
 
     def _take(self) -> Delivery | None:
@@ -191,10 +190,7 @@ class Puller:
         await self._let_bursts_end()
         await self._stack.aclose()
         self._drop_requests()
-        # Unsubscribing would drop what is on its way to us, for a whole ack wait.
-        while self._lines:
-            await self._lines[0].subscription.drain()
-            del self._lines[0]
+        await self._drain_lines(keep=0)
 
     async def _let_bursts_end(self) -> None:
         """Wait while deliveries pour in, which ends with what we asked for at the latest.
@@ -216,7 +212,11 @@ class Puller:
         self._lost = False
         self._drop_requests()
         await self._listen()
-        while len(self._lines) > 1:
+        await self._drain_lines(keep=1)
+
+    async def _drain_lines(self, *, keep: int) -> None:
+        # Unsubscribing would drop what is on its way to us, for a whole ack wait.
+        while len(self._lines) > keep:
             await self._lines[0].subscription.drain()
             del self._lines[0]
 
@@ -252,8 +252,8 @@ class Puller:
             self.absence.end()
             return
         del self._requests[token]
-        undelivered = message.headers.get("Nats-Pending-Messages", "")
-        self._owed -= int(undelivered) if undelivered.isdecimal() else request.count
+        undelivered = whole(message.headers.get("Nats-Pending-Messages", ""))
+        self._owed -= request.count if undelivered is None else undelivered
         self._owed = max(0, self._owed) if self._requests else 0
         self._ended = True
         self._happened.set()

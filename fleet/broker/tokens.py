@@ -14,6 +14,7 @@ import msgspec
 
 from fleet.broker.connection import ApiError, Connection, Message
 from fleet.broker.fenced import EXPECTED, TRIES, WRONG_LAST
+from fleet.broker.headers import whole
 from fleet.broker.log_state import CLAIM_RECORD, ClaimRecord
 from fleet.broker.stored import last_message, messages
 from fleet.errors import BrokerUnreachable, LeaseLost
@@ -69,11 +70,11 @@ class TokenStream:
         """Call `receive` with each message that is stored from now on."""
 
         def decode(message: Message) -> None:
-            sequence = message.headers.get(_SEQUENCE, "")
-            previous = message.headers.get(_PREVIOUS, "")
+            sequence = whole(message.headers.get(_SEQUENCE, ""))
+            previous = whole(message.headers.get(_PREVIOUS, ""))
             # What has none did not come from the stream.
-            if sequence.isdecimal() and previous.isdecimal():
-                receive(_message(int(sequence), int(previous), message.headers, message.payload))
+            if sequence is not None and previous is not None:
+                receive(_message(sequence, previous, message.headers, message.payload))
 
         subscription = await self._connection.subscribe(tokens_subject(tenant, batch, job), decode)
         try:

@@ -1,11 +1,14 @@
 """Atomic batches: all of it or nothing of it."""
 
+from typing import Any
+
 import pytest
 
-from fleet.broker.batch_publish import MAX_MESSAGES, publish_batch
+from fleet.broker.batch_publish import MAX_MESSAGES, Outgoing, publish_batch
 from fleet.broker.connection import ApiError, Connection
 from fleet.broker.stored import messages
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
+from fleet.publish import publish
 from tests.integration.lossy import lose_answers
 
 
@@ -84,3 +87,25 @@ async def test_a_lost_answer_is_said_to_be_unclear(
 async def test_no_stream_at_all_is_a_refusal(provisioned: Connection, unique: str) -> None:
     with pytest.raises(BrokerRefused):
         await publish_batch(provisioned, [(f"nowhere.{unique}", b"x", {})] * 2)
+
+
+async def test_a_batch_of_which_a_part_got_lost_on_its_way_is_published_again(
+    provisioned: Connection, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lost = provisioned.publish, list[bytes]()
+
+    async def publish_but_one(subject: str, payload: bytes = b"", **more: Any) -> None:
+        if payload == b"1" and not lost:
+            lost.append(payload)  # as when the connection breaks, and comes back, under it
+        else:
+            await real(subject, payload, **more)
+
+    monkeypatch.setattr(provisioned, "publish", publish_but_one)
+    batch: list[Outgoing] = [
+        (f"jobs.batch.smollm2.{unique}", b"%d" % number, {}) for number in range(3)
+    ]
+    with pytest.raises(BrokerUnreachable, match=r"nothing of it is stored.*publish it again"):
+        await publish_batch(provisioned, batch)
+    lost.clear()
+    await publish(provisioned, batch)
+    assert await payloads(provisioned, unique) == [b"0", b"1", b"2"]

@@ -11,7 +11,7 @@ import pytest
 from fleet.broker.connection import Connection
 from fleet.broker.objects import CHUNK_BYTES, Objects
 from fleet.broker.stored import messages
-from fleet.errors import BlobCorrupt, BlobMissing
+from fleet.errors import BlobCorrupt, BlobMissing, BrokerUnreachable
 from tests.integration.lossy import lose_answers
 
 LIMIT = 8 * 1024 * 1024
@@ -130,3 +130,17 @@ async def test_an_object_larger_than_its_record_says_is_not_read_to_its_end(
     await record(provisioned, key, nuid=nuid, size=10, digest="SHA-256=")
     with pytest.raises(BlobCorrupt):
         await store.get(key, limit_bytes=100)
+
+
+async def test_what_could_not_be_removed_is_not_said_to_be_gone(
+    store: Objects, provisioned: Connection, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put(key, DATA)
+
+    async def silent(*_: object) -> dict[str, object]:
+        raise BrokerUnreachable("no answer: try again")
+
+    with monkeypatch.context() as patch, pytest.raises(BrokerUnreachable):
+        patch.setattr(provisioned, "api", silent)
+        await store.delete(key)
+    assert await store.get(key, limit_bytes=LIMIT) == DATA

@@ -117,7 +117,7 @@ def test_both_forms_of_an_ack_subject_are_read(reply: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     ["", "$JS.ACK", "$JS.ACK.", "_INBOX.a", V1.replace("17", "-1"), V1.rpartition(".")[0], "x" + V1,
-     V1.replace("17", "\u0661")],
+     V1.replace("17", "\u0661"), V1.replace("1700000000123456789", "9" * 400)],
 )  # fmt: skip
 def test_another_subject_is_no_ack_subject(reply: str) -> None:
     assert read_place(reply) is None
