@@ -126,14 +126,21 @@ class PriceBook:
         return cls(prices, dated=dated, source=file.source)
 
     def with_spot(self, quotes: Iterable[Quote], *, now: float) -> Self:
-        """Return a book that knows what the market says, too. now: when it said so."""
-        prices = {key: dict(steps) for key, steps in self._prices.items()}
-        fresh: dict[_Key, float] = {}
+        """Return a book that knows what the market says, too. now: when it said so.
+
+        From the first price that the market tells of a machine on, it alone counts.
+        """
+        told: dict[_Key, dict[float, float]] = {}
         for one in quotes:
             key: _Key = (one.instance_type, "spot", one.zone)
-            prices.setdefault(key, {})[one.at] = one.usd_per_hour
-            fresh[key] = now
-        confirmed = {**self._confirmed, **fresh}
+            told.setdefault(key, {})[one.at] = one.usd_per_hour
+        prices = dict(self._prices)
+        for key, steps in told.items():
+            before = {
+                since: usd for since, usd in prices.get(key, {}).items() if since < min(steps)
+            }
+            prices[key] = before | steps
+        confirmed = {**self._confirmed, **dict.fromkeys(told, now)}
         return type(self)(prices, dated=self.dated, source=self.source, confirmed=confirmed)
 
     def series(self, instance_type: str, zone: str, capacity_type: CapacityType) -> Series | None:

@@ -76,6 +76,15 @@ def test_spot_prices_are_old_after_a_week_and_list_prices_after_half_a_year() ->
     assert not flat(1, "spot", at=0).is_stale(DATED + 9_999 * DAY_S)
 
 
+def test_a_price_of_the_books_ends_where_the_market_begins() -> None:
+    old = book(spot(3, zone="a"), spot(9, zone="a", since="2027-01-10T00:00:00Z"))
+    # In force since before the book's last price, and still so.
+    new = old.with_spot([Market("a", "t", 1.5, DATED - 9 * DAY_S)], now=DATED)
+    found = new.series("t", "a", "spot")
+    assert at(found, DATED) == 1.5
+    assert at(found, DATED - 10 * DAY_S) == 3
+
+
 def test_the_markets_price_of_a_zone_goes_before_the_books_of_its_region() -> None:
     old = book(spot(2, zone="us-east-2"))
     new = old.with_spot([Market("us-east-2a", "t", 1.5, DATED - 9 * DAY_S)], now=DATED + 30 * DAY_S)

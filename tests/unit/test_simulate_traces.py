@@ -93,6 +93,7 @@ def test_a_gap_that_the_recording_admits_is_said(tmp_path: Path) -> None:
         '{"metadata": {"gap_seconds": 300}, "data": [1]}',
         '{"metadata": {"gap_seconds": 0}, "data": [1, 2]}',
         '{"metadata": {"gap_seconds": -5}, "data": [1, 2]}',
+        '{"metadata": {"gap_seconds": 1e12}, "data": [1, 2]}',
         '{"metadata": {"gap_seconds": NaN}, "data": [1, 2]}',
         NEGATIVE_PRICE,
         "\udcff",

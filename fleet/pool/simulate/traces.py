@@ -18,6 +18,8 @@ T = TypeVar("T")
 MOST_BYTES: Final = 64 << 20
 MOST_ZONES: Final = 200
 MOST_NODES: Final = 1_000_000
+# Nobody has recorded for longer, and nobody waits for the work of more.
+MOST_S: Final = 10 * 366 * 86_400.0
 # Where a recording has no prices: a node-hour on demand is the unit.
 UNIT_USD: Final = 1.0
 
@@ -126,6 +128,11 @@ def _check(file: Path, recording: Recording) -> None:
         raise UsageError(f"{file}: gap_seconds is {gap_s}, and a tick lasts a second at least")
     if len(recording.data) < 2:
         raise UsageError(f"{file}: {len(recording.data)} ticks are no recording")
+    if gap_s * len(recording.data) > MOST_S:
+        raise UsageError(
+            f"{file}: {len(recording.data)} ticks of {gap_s:g} s are more than ten years: give "
+            "gap_seconds in seconds, or a part of the recording"
+        )
     for tick, count in enumerate(recording.data):
         if count is not None and not 0 <= count <= MOST_NODES:
             raise UsageError(
