@@ -82,7 +82,7 @@ def find_target(url: str | None, env: Mapping[str, str]) -> Target:
     """
     folder = _folder(env)
     if url:
-        return _target(url, "the address given by --nats or FLEET_NATS", {}, env)
+        return _target(url, "--nats or FLEET_NATS", {}, env)
     if name := env.get("NATS_CONTEXT"):
         return _from_context(folder, name, "NATS_CONTEXT", env)
     if url := env.get("NATS_URL"):

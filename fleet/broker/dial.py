@@ -117,7 +117,10 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _words(error: Exception | None) -> str:
-    return "no answer" if error is None else str(error) or type(error).__name__
+    if error is None:
+        return "no answer"
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or str(error) or type(error).__name__
 
 
 def _remedy(error: Exception | None) -> str:

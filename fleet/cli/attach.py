@@ -1,7 +1,6 @@
 """`fleet attach`: the answer of a job that was submitted elsewhere, or before."""
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -12,10 +11,10 @@ import click
 import msgspec
 
 from fleet.broker.beside import Beside
-from fleet.broker.connection import Connection, connect
-from fleet.broker.context import find_target
+from fleet.broker.connection import Connection
 from fleet.cli import options
 from fleet.cli.answers import Stream, again, exit_code, print_live, print_notes, print_rest
+from fleet.cli.reached import reached
 from fleet.errors import BrokerUnreachable, JobFailed
 from fleet.follow import Follower, Place, locate
 from fleet.job import ResultLine, TokenDelta
@@ -50,8 +49,7 @@ def command(**given: Any) -> int:
 
 
 async def _attach(given: dict[str, Any]) -> int:
-    target = find_target(given["nats"], os.environ)
-    async with connect(target, name="fleet-attach") as connection:
+    async with reached(given["nats"], name="fleet-attach") as connection:
         try:
             async with asyncio.timeout(given["timeout_s"]):
                 place = await locate(

@@ -1,6 +1,5 @@
 """`fleet backup` and `fleet restore`: a copy of the broker, and back."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,10 +55,9 @@ def restore(
 
 async def _back_up(folder: Path, url: str | None) -> "Listing":
     from fleet.backup import back_up
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
+    from fleet.cli.reached import reached
 
-    async with connect(find_target(url, os.environ), name="fleet-backup") as connection:
+    async with reached(url, name="fleet-backup") as connection:
         return await back_up(connection, folder, _tell)
 
 
@@ -67,10 +65,9 @@ async def _put_back(
     folder: Path, url: str | None, *, replicas: int | None, only_missing: bool
 ) -> "Listing":
     from fleet.backup import put_back
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
+    from fleet.cli.reached import reached
 
-    async with connect(find_target(url, os.environ), name="fleet-restore") as connection:
+    async with reached(url, name="fleet-restore") as connection:
         return await put_back(
             connection, folder, _tell, replicas=replicas, only_missing=only_missing
         )

@@ -1,6 +1,5 @@
 """`fleet batch`: a file of requests in, two files of answers out."""
 
-import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
@@ -11,8 +10,6 @@ import msgspec
 from dashboard.acting import OnBatch
 from fleet.batch_status import BatchStatus
 from fleet.batches import Batches
-from fleet.broker.connection import connect
-from fleet.broker.context import find_target
 from fleet.cli import options
 from fleet.cli.audit import ending
 from fleet.cli.batch_submit import submit
@@ -24,6 +21,7 @@ from fleet.cli.batch_view import (
     warnings,
     watched,
 )
+from fleet.cli.reached import reached
 from fleet.errors import FleetError
 
 T = TypeVar("T")
@@ -132,7 +130,7 @@ def ls(*, nats: str | None, tenant: str, as_json: bool) -> None:
 
 async def _cancelled(nats: str | None, tenant: str, batch: str) -> BatchStatus:
     async with (
-        connect(find_target(nats, os.environ), name="fleet-batch") as connection,
+        reached(nats, name="fleet-batch") as connection,
         ending(connection, OnBatch(tenant=tenant, batch=batch)) as act,
     ):
         status = await Batches(connection, tenant=tenant).cancel(batch)
@@ -146,7 +144,7 @@ def _with(
     """Run one action on a tenant's batches."""
 
     async def run() -> T:
-        async with connect(find_target(nats, os.environ), name="fleet-batch") as connection:
+        async with reached(nats, name="fleet-batch") as connection:
             return await action(Batches(connection, tenant=tenant))
 
     return options.run(run())

@@ -1,6 +1,5 @@
 """`fleet batch submit`: check a file of requests, and put all of it into the queue."""
 
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,11 +9,11 @@ import click
 
 from fleet.batch_file import DEFAULT_CHUNK, INLINE, UPLOADED, Survey, bodies, parts, survey
 from fleet.batches import Batches, draft
-from fleet.broker.connection import Connection, connect
-from fleet.broker.context import find_target
+from fleet.broker.connection import Connection
 from fleet.claim_check import check_in
 from fleet.cli import options, stores
 from fleet.cli.batch_view import exit_code, print_status, problems_json, problems_text, watched
+from fleet.cli.reached import reached
 from fleet.cli.served import require_served
 from fleet.cli.times import Length
 from fleet.errors import UsageError
@@ -101,7 +100,7 @@ async def _submit(
     plan: Manifest, found: Survey, lines: BinaryIO, *, nats: str | None, wait: bool, as_json: bool
 ) -> int:
     lines.seek(0)
-    async with connect(find_target(nats, os.environ), name="fleet-batch") as connection:
+    async with reached(nats, name="fleet-batch") as connection:
         await require_served(connection, plan.model)
         batches = Batches(connection, tenant=plan.tenant)
         jobs = await _jobs(connection, plan, found, lines)

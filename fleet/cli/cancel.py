@@ -1,6 +1,5 @@
 """`fleet cancel`: the end of one job."""
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -33,13 +32,12 @@ def command(*, job: str, batch: str | None, nats: str | None, tenant: str, as_js
 
 async def _cancel(url: str | None, tenant: str, job: str, batch: str | None) -> "Cancelled":
     from dashboard.acting import OnJob
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.cancel import cancel
     from fleet.cli.audit import ending
+    from fleet.cli.reached import reached
 
     async with (
-        connect(find_target(url, os.environ), name="fleet-cancel") as connection,
+        reached(url, name="fleet-cancel") as connection,
         ending(connection, OnJob(tenant=tenant, job=job, batch=batch)) as act,
     ):
         found = await cancel(connection, tenant=tenant, job=job, batch=batch)

@@ -1,7 +1,6 @@
 """`fleet cost`: what the fleet cost, what for, and what on-demand alone would have cost."""
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -129,16 +128,15 @@ async def _read(
 ) -> tuple["Books", "JobWorks | None"]:
     """Open the books; read jobs only where they are asked for."""
     from fleet.accounts import open_books, read_jobs
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.cli.cost_prices import spot_market, with_market
     from fleet.cli.progress import Show
+    from fleet.cli.reached import reached
 
     async def refined(lives: "Sequence[Life]") -> "PriceBook":
         return book if region is None else await with_market(book, lives, spot_market(region))
 
     began = time.monotonic()
-    async with connect(find_target(url, os.environ), name="fleet-cost") as connection:
+    async with reached(url, name="fleet-cost") as connection:
         with Show() as show:
 
             def report(what: str, done: int, total: int) -> None:

@@ -1,7 +1,6 @@
 """`fleet dead`: jobs that were given up, why, and what becomes of them."""
 
 import hashlib
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,13 +10,13 @@ import click
 import msgspec
 
 from dashboard.acting import OnLetter, Target
-from fleet.broker.connection import Connection, connect
-from fleet.broker.context import find_target
+from fleet.broker.connection import Connection
 from fleet.broker.dead import DeadLetter, DeadLetters, Opened
 from fleet.broker.provision import served_models
 from fleet.cli import options
 from fleet.cli.audit import commanded
 from fleet.cli.confirm import confirm
+from fleet.cli.reached import reached
 from fleet.cli.table import aligned
 from fleet.cli.terminal import write
 from fleet.cli.times import length
@@ -223,7 +222,7 @@ def _with(nats: str | None, action: Callable[[Connection], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def _connected(nats: str | None) -> AsyncIterator[Connection]:
-    async with connect(find_target(nats, os.environ), name="fleet-dead") as connection:
+    async with reached(nats, name="fleet-dead") as connection:
         yield connection
 
 

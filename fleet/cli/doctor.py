@@ -79,15 +79,14 @@ def command(
 async def _examine(
     models: tuple[str, ...], *, ack_wait_s: float, monitor: str | None, url: str | None
 ) -> "Report":
-    from fleet.broker.connection import connect
     from fleet.broker.context import find_target
     from fleet.broker.provision import drift, served_models
     from fleet.cli import checks
+    from fleet.cli.reached import reached
     from fleet.cli.store_checks import examine_stores
 
     varz = None if monitor is None else await asyncio.to_thread(varz_of, monitor)
-    target = find_target(url, os.environ)
-    async with connect(target, name="fleet-doctor") as connection:
+    async with reached(url, name="fleet-doctor") as connection:
         served = models or await served_models(connection)
         drifts = await drift(connection, served, ack_wait_s)
         api = (await connection.api("INFO")).get("api")
@@ -103,7 +102,7 @@ async def _examine(
             checks.check_clock(await _clock_ahead_s(connection)),
         ]
     failed = any(check.state == "failed" for check in verdicts)
-    return checks.Report(ok=not failed, origin=target.origin, checks=verdicts)
+    return checks.Report(ok=not failed, origin=find_target(url, os.environ).origin, checks=verdicts)
 
 
 async def _clock_ahead_s(connection: "Connection") -> float | None:

@@ -1,6 +1,5 @@
 """`fleet drain` and `fleet resume`: let go of a node, and call it back."""
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -62,13 +61,12 @@ async def _ask(
     url: str | None, node: str, order: "Order", deed: str, words: "Callable[[Heard], str]"
 ) -> "Heard":
     from dashboard.acting import OnNode
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.broker.control import ask
     from fleet.cli.audit import commanded
+    from fleet.cli.reached import reached
 
     async with (
-        connect(find_target(url, os.environ), name="fleet-control") as connection,
+        reached(url, name="fleet-control") as connection,
         commanded(connection, deed, OnNode(node=node)) as act,
     ):
         heard = await ask(connection, node, order)

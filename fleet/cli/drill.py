@@ -140,10 +140,9 @@ def _run(kind: "Kind", given: dict[str, Any]) -> int:
 
 
 async def _drill(kind: "Kind", given: dict[str, Any]) -> "Report":
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.cli.audit import Act, commanded, only_error
     from fleet.cli.progress import Show
+    from fleet.cli.reached import reached
     from fleet.drilling import Drill, DrillPlan
 
     restart_with = given.get("restart_with")
@@ -164,9 +163,8 @@ async def _drill(kind: "Kind", given: dict[str, Any]) -> "Report":
 
     show = Show()
     act: Act | None = None
-    target = find_target(given["nats"], os.environ)
     async with (
-        connect(target, name="fleet-drill") as connection,
+        reached(given["nats"], name="fleet-drill") as connection,
         AsyncExitStack() as stack,
     ):
 
@@ -189,12 +187,11 @@ async def _drill(kind: "Kind", given: dict[str, Any]) -> "Report":
 
 async def _mark(url: str | None, for_s: float | None) -> None:
     from fleet.broker import permit
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.cli.audit import commanded
+    from fleet.cli.reached import reached
 
     async with (
-        connect(find_target(url, os.environ), name="fleet-drill") as connection,
+        reached(url, name="fleet-drill") as connection,
         commanded(connection, "forbid" if for_s is None else "allow", "drills") as act,
     ):
         if for_s is None:

@@ -48,11 +48,9 @@ def command(models: tuple[str, ...], ack_wait_s: float, replicas: int, nats: str
 async def _init(
     models: tuple[str, ...], *, ack_wait_s: float, replicas: int, url: str | None
 ) -> list[str]:
-    import os
 
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.broker.provision import provision
+    from fleet.cli.reached import reached
 
-    async with connect(find_target(url, os.environ), name="fleet-init") as connection:
+    async with reached(url, name="fleet-init") as connection:
         return await provision(connection, models, ack_wait_s=ack_wait_s, replicas=replicas)

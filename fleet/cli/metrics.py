@@ -50,9 +50,8 @@ def command(**given: Any) -> None:
 
 async def _export(given: dict[str, Any]) -> None:
     from fleet import log as log_sink
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.cli.cost_prices import load_book
+    from fleet.cli.reached import reached
     from fleet.cli.stopping import stopping
     from fleet.listening import Page, address_of, listening, verdict
     from fleet.metrics.fleet import FleetMetrics
@@ -62,7 +61,7 @@ async def _export(given: dict[str, Any]) -> None:
     settings = Settings.from_env(os.environ)
     log_sink.set_up(settings.log_format)
     host, port = address_of(given["listen"], what="--listen")
-    async with connect(find_target(given["nats"], os.environ), name="fleet-metrics") as connection:
+    async with reached(given["nats"], name="fleet-metrics") as connection:
         surveyor = Surveyor(
             connection,
             tenants=given["tenants"],

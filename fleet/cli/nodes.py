@@ -1,6 +1,5 @@
 """`fleet nodes`: who is alive, and what each of them does."""
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -66,11 +65,10 @@ def command(nats: str | None, *, as_json: bool) -> None:
 
 
 async def _nodes(url: str | None) -> list[Node]:
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.broker.nodes import Nodes
+    from fleet.cli.reached import reached
 
-    async with connect(find_target(url, os.environ), name="fleet-nodes") as connection:
+    async with reached(url, name="fleet-nodes") as connection:
         return await Nodes(connection).list()
 
 

@@ -1,6 +1,5 @@
 """`fleet pool`: the pool manager, what it decided, and what operators tell it."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -207,13 +206,12 @@ def set_(changes: Sequence[str], model: str, nats: str | None, *, as_json: bool)
 
 
 async def _shown(url: str | None, model: str) -> Shown:
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
+    from fleet.cli.reached import reached
     from fleet.pool.leader import Leader
     from fleet.pool.service import clock_of
     from fleet.pool.switches import Switches
 
-    async with connect(find_target(url, os.environ), name="fleet-pool") as connection:
+    async with reached(url, name="fleet-pool") as connection:
         switches = Switches(connection, model)
         standing = await switches.standing()
         if standing is None:
@@ -235,12 +233,11 @@ async def _act(
     url: str | None, model: str, deed: str, what: str, do: "Callable[[Switches], Awaitable[T]]"
 ) -> T:
     """Throw a switch of a pool, and tell EVENTS."""
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.cli.audit import commanded
+    from fleet.cli.reached import reached
     from fleet.pool.switches import Switches
 
-    async with connect(find_target(url, os.environ), name="fleet-pool") as connection:
+    async with reached(url, name="fleet-pool") as connection:
         switches = Switches(connection, model)
         async with commanded(connection, deed, what):
             return await do(switches)

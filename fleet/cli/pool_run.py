@@ -14,11 +14,11 @@ import msgspec
 
 from fleet import log as log_sink
 from fleet.broker.clock import ServerClock
-from fleet.broker.connection import Connection, connect
-from fleet.broker.context import find_target
+from fleet.broker.connection import Connection
 from fleet.broker.eventlog import EventLog
 from fleet.broker.provision import provision
 from fleet.cli.cost_prices import load_book
+from fleet.cli.reached import reached
 from fleet.cli.stopping import stopping
 from fleet.cli.up import consumer_arguments, prepare_engine
 from fleet.cli.watched import Watch, watched
@@ -66,10 +66,9 @@ async def run_pool(given: Mapping[str, Any], changes: Mapping[str, str]) -> None
     """Run the manager until Ctrl-C. changes: knobs that are set first."""
     settings = Settings.from_env(os.environ, nats=given["nats"])
     log_sink.set_up(settings.log_format)
-    target = find_target(given["nats"], os.environ)
     by = me()
     async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(connect(target, name=by))
+        connection = await stack.enter_async_context(reached(given["nats"], name=by))
         events = await stack.enter_async_context(EventLog(connection))
         watch = stack.enter_context(watched(settings, lambda: connection.connected))
         await provision(connection, [given["model"]], ack_wait_s=settings.ack_wait_s)

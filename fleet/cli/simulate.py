@@ -1,6 +1,5 @@
 """`fleet simulate`: what the pool's policy would cost on a market, beside others and the bound."""
 
-import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -178,13 +177,12 @@ def command(
 
 
 async def _recall(nats: str | None, given: dict[str, Any]) -> "Past":
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.broker.eventlog import EventLog
+    from fleet.cli.reached import reached
     from fleet.lives import believed
     from fleet.pool.simulate.recorded import recall
 
-    async with connect(find_target(nats, os.environ), name="fleet-simulate") as connection:
+    async with reached(nats, name="fleet-simulate") as connection:
         told = [believed(one.event, one.written_at) async for one in EventLog(connection).read()]
     return recall(told, window_s=given["window"], price_ratio=given["price_ratio"])
 

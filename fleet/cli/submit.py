@@ -11,10 +11,9 @@ import click
 import msgspec
 
 from fleet.batch_file import MAX_PART_BYTES
-from fleet.broker.connection import connect
-from fleet.broker.context import find_target
 from fleet.cli import options, stores
 from fleet.cli.answers import exit_code, print_live, print_notes, print_rest
+from fleet.cli.reached import reached
 from fleet.cli.served import require_served
 from fleet.cli.times import Moment
 from fleet.errors import BrokerUnreachable, UsageError
@@ -121,8 +120,7 @@ def _request_of(content: bytes, url: str) -> Request:
 
 
 async def _submit(request: Request, given: dict[str, Any]) -> int:
-    target = find_target(given["nats"], os.environ)
-    async with connect(target, name="fleet-submit") as connection:
+    async with reached(given["nats"], name="fleet-submit") as connection:
         await require_served(connection, given["model"])
         store = stores.opened(given["via"], connection)
         producer = Producer(connection, tenant=given["tenant"], store=store)

@@ -44,11 +44,10 @@ def command(nats: str | None, every: float | None, *, as_json: bool) -> None:
 async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> None:
     from fleet import log as log_sink
     from fleet.broker.beside import Beside
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.broker.eventlog import EventLog
     from fleet.broker.tenant_reads import serve_reads
     from fleet.cli.checks import trouble_of
+    from fleet.cli.reached import reached
     from fleet.settings import Settings
     from fleet.sweep import Sweeper, sweep_for_ever, sweep_once
 
@@ -62,7 +61,7 @@ async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> N
             click.echo(msgspec.json.encode(one) if as_json else text)
 
     async with (
-        connect(find_target(nats, os.environ), name="sweep") as connection,
+        reached(nats, name="sweep") as connection,
         EventLog(connection) as events,
     ):
         if every_s is not None:

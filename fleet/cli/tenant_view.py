@@ -124,12 +124,11 @@ async def _behind(register: Register, seed: Path, url: str | None) -> list[str]:
     """Name the servers that have another register in force."""
     import os
 
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.broker.servers import accounts_of_servers
+    from fleet.cli.reached import reached
 
     env = {**os.environ, "NATS_NKEY": str(seed), "NATS_INBOX_PREFIX": inbox_prefix("system")}
-    async with connect(find_target(url, env), name="fleet-tenant") as connection:
+    async with reached(url, name="fleet-tenant", env=env) as connection:
         found = await accounts_of_servers(connection)
     mark = mark_of(without_expired(register, datetime.now(UTC)))
     click.echo(f"{len(found)} servers answered: {', '.join(sorted(found))}", err=True)

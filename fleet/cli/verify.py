@@ -1,6 +1,5 @@
 """`fleet verify`: prove from the log that nothing was lost and nothing said twice."""
 
-import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -45,13 +44,12 @@ def command(batch: str | None, tenant: str | None, nats: str | None, *, as_json:
 
 
 async def _verify(nats: str | None, tenant: str | None, batch: str | None) -> "Proof":
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
     from fleet.cli.progress import Show
+    from fleet.cli.reached import reached
     from fleet.evidence import verify
 
     began = time.monotonic()
-    async with connect(find_target(nats, os.environ), name="fleet-verify") as connection:
+    async with reached(nats, name="fleet-verify") as connection:
         with Show() as show:
 
             def report(what: str, done: int, total: int) -> None:

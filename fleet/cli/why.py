@@ -64,14 +64,13 @@ def command(name: str, tenant: str, nats: str | None, *, as_json: bool) -> None:
 
 async def _ask(url: str | None, tenant: str, name: str) -> "BatchWhy | Waiting":
     from fleet.batches import Batches
-    from fleet.broker.connection import connect
-    from fleet.broker.context import find_target
+    from fleet.cli.reached import reached
     from fleet.errors import NotFound, UsageError
     from fleet.pool.waiting import waiting
     from fleet.settings import Settings
 
     settings = Settings.from_env(os.environ)
-    async with connect(find_target(url, os.environ), name="fleet-why") as connection:
+    async with reached(url, name="fleet-why") as connection:
         try:
             manifest = await Batches(connection, tenant=tenant).manifest(name)
         except (NotFound, UsageError):  # a job's name may be longer than a batch's

@@ -164,9 +164,15 @@ async def test_a_model_that_nobody_serves_gives_exit_code_four(
     assert "is not served here" in ran.err
 
 
-async def test_no_broker_gives_exit_code_five(file: str) -> None:
+async def test_no_broker_is_waited_for_aloud_and_gives_exit_code_five(file: str) -> None:
     ran = await fleet("nats://127.0.0.1:9", "batch", "submit", file, "--model", "m")
     assert (ran.code, ran.out) == (5, "")
+    waiting, ended = ran.err.splitlines()
+    assert waiting == "no NATS server answers at nats://127.0.0.1:9 yet, still trying"
+    assert ended == (
+        "fleet: no NATS server answers at nats://127.0.0.1:9 (Connection refused): start one with "
+        "`fleet up`, or correct the address; it comes from --nats or FLEET_NATS"
+    )
 
 
 @pytest.mark.parametrize(
