@@ -28,6 +28,7 @@ LONGEST_START_S: Final = 7200.0
 # Who says, on a node, that the market wants it back.
 MARKETS: Final = frozenset({"aws", "asg", "azure", "gcp"})
 _MOST_NODES: Final = 20_000
+_MOST_RECLAIMS: Final = 10_000
 
 
 class Pace:
@@ -63,10 +64,11 @@ class Progress:
         self._launches: dict[str, float] = {}
         self._started: deque[tuple[str, float]] = deque(maxlen=512)
         self._starts: deque[float] = deque(maxlen=STARTS)
-        self._reclaimed: list[Reclaimed] = []
+        # Who stands by takes none for as long as another one leads.
+        self._reclaimed: deque[Reclaimed] = deque(maxlen=_MOST_RECLAIMS)
 
-    def take(self, event: AnyEvent) -> None:
-        """Take the next event."""
+    def take(self, event: AnyEvent, *, written_at: float) -> None:
+        """Take the next event. written_at: by the server's clock; nodes' own may be wrong."""
         match event:
             case UsageRecorded() if event.model == self._model and event.tier is Tier.BATCH:
                 self._use(event)
@@ -77,7 +79,7 @@ class Progress:
             case NodeDraining() if event.cause in MARKETS and event.node in self._nodes:
                 node = self._nodes[event.node]
                 if node.capacity_type == "spot":
-                    self._reclaimed.append(Reclaimed(zone=node.zone, at=event.at))
+                    self._reclaimed.append(Reclaimed(zone=node.zone, at=written_at))
             case _:
                 pass
 
@@ -109,7 +111,8 @@ class Progress:
 
     def take_reclaimed(self) -> Sequence[Reclaimed]:
         """Return what the market took back since the last call."""
-        found, self._reclaimed = self._reclaimed, []
+        found = tuple(self._reclaimed)
+        self._reclaimed.clear()
         return found
 
     def keep(self, batches: Collection[str]) -> None:

@@ -95,7 +95,7 @@ class World:
         oldest = min((one.created_at for one in self._batches.values()), default=self._now())
         async for recorded in self._events.read(self._read_to, since=oldest - BEFORE_S):
             self._read_to = recorded.sequence
-            self._progress.take(recorded.event)
+            self._progress.take(recorded.event, written_at=recorded.written_at)
         self._progress.keep(self._batches.keys())
 
     async def _loaded(self) -> None:

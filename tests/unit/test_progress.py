@@ -26,7 +26,7 @@ def used(node: str, *, items: int, engine_s: float, batch: str | None = "b",
 def fold(*events: NodeStarted | NodeReady | NodeDraining | UsageRecorded) -> Progress:
     progress = Progress("m")
     for event in events:
-        progress.take(event)
+        progress.take(event, written_at=event.at)
     return progress
 
 
@@ -63,11 +63,11 @@ def test_the_slower_pace_of_on_demand_counts_only_while_it_works_for_batches() -
 
 def test_an_old_pace_fades() -> None:
     progress = Progress("m")
-    progress.take(started("s", 0.0))
+    progress.take(started("s", 0.0), written_at=0.0)
     for _ in range(50):
-        progress.take(used("s", items=100, engine_s=100.0))
+        progress.take(used("s", items=100, engine_s=100.0), written_at=1.0)
     for _ in range(50):
-        progress.take(used("s", items=100, engine_s=300.0))
+        progress.take(used("s", items=100, engine_s=300.0), written_at=2.0)
     assert progress.pool_item_s(falls_back=False) == pytest.approx(3.0, rel=0.05)
 
 
@@ -87,8 +87,8 @@ def test_the_longest_tenth_of_starts_is_planned_with() -> None:
     assert progress.startup_s() is None
     for number in range(1, 11):
         node = f"{number:02}"
-        progress.take(started(node, 0.0))
-        progress.take(NodeReady(at=float(number), node=node, load_s=1.0))
+        progress.take(started(node, 0.0), written_at=0.0)
+        progress.take(NodeReady(at=float(number), node=node, load_s=1.0), written_at=float(number))
     assert progress.startup_s() == pytest.approx(9.0)
 
 
@@ -103,6 +103,13 @@ def test_a_notice_of_a_market_is_a_reclaim_and_that_of_an_operator_is_none() -> 
     )
     assert [(one.zone, one.at) for one in progress.take_reclaimed()] == [("a", 5.0)]
     assert not progress.take_reclaimed()
+
+
+def test_a_reclaim_is_of_the_time_at_which_the_server_heard_of_it() -> None:
+    progress = fold(started("s", 0.0))
+    notice = NodeDraining(at=-3600.0, node="s", cause="aws", left_s=120.0, jobs=0)
+    progress.take(notice, written_at=5.0)
+    assert [one.at for one in progress.take_reclaimed()] == [5.0]
 
 
 def test_batches_that_are_over_are_forgotten() -> None:

@@ -19,7 +19,8 @@ def done(**items: int) -> Progress:
                 at=0.0, node="n", tenant="t", model="m", tier=Tier.BATCH, batch=batch, jobs=1,
                 items=count, failed_items=0, prompt_tokens=0, completion_tokens=0,
                 engine_s=float(count),
-            )
+            ),
+            written_at=0.0,
         )  # fmt: skip
     return progress
 
