@@ -16,7 +16,7 @@ from fleet.events import AnyEvent
 from fleet.job import ResultLine
 
 MODEL = "smollm2"
-BOUND_S = 30.0
+BOUND_S = 60.0
 POLL_S = 0.05
 
 T = TypeVar("T")

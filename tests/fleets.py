@@ -43,7 +43,7 @@ class RunningFleet:
         self._reader.start()
 
     def next_event(
-        self, name: str, *, node: str | None = None, bound_s: float = 30.0
+        self, name: str, *, node: str | None = None, bound_s: float = 60.0
     ) -> dict[str, Any]:
         """Wait for the next line on stdout with this `event`; others before it are dropped.
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 TOKEN = "X-aws-ec2-metadata-token"
-BOUND_S = 10.0
+BOUND_S = 30.0
 ACTION = "spot/instance-action"
 REBALANCE = "events/recommendations/rebalance"
 ASG = "autoscaling/target-lifecycle-state"

@@ -24,7 +24,7 @@ async def test_a_preemption_of_this_machine_leaves_the_time_that_it_says(stub: S
         notice = await listener.heard()
         await stub.until(EVENTS, 2)
     assert (notice.kind, notice.source) == ("terminate", "azure")
-    assert 28 < listener.left_s[0] <= 31
+    assert 15 < listener.left_s[0] <= 31
     assert len(listener.notices) == 1
 
 
