@@ -34,6 +34,7 @@ class BucketNews(Generic[T]):
     A write is heard as it passes: on one server it is here before anything that its writer sends
     afterwards. What was heard may have been refused all the same, or missed; so the bucket is read
     behind what we know, at once and then every second, and the stored value has the last word.
+    `loaded` is set once all of it was read.
     """
 
     def __init__(self, connection: Connection, name: str, type_: type[T], take: Take[T]) -> None:
@@ -44,7 +45,10 @@ class BucketNews(Generic[T]):
         self._decoder = msgspec.json.Decoder(type_)
         self._take = take
         self._after = 0
+        # Whether to read all of it: keys that are not there any more are told of by nobody.
+        self._anew = True
         self._heard = asyncio.Event()
+        self._known: set[str] = set()
         self._unsure: set[str] = set()
         self.loaded = asyncio.Event()
 
@@ -55,7 +59,6 @@ class BucketNews(Generic[T]):
         try:
             while True:
                 await self._look()
-                self.loaded.set()
                 self._heard.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_S):
@@ -68,20 +71,27 @@ class BucketNews(Generic[T]):
     async def _look(self) -> None:
         """Read what is new, and once more what was heard and is not stored so."""
         unsure, self._unsure = self._unsure, set()
+        anew, self._anew = self._anew, False
+        after, gone = (0, self._known.copy()) if anew else (self._after, set[str]())
         try:
-            async for stored in messages(
-                self._connection, self._stream, self._all, after=self._after
-            ):
-                self._after = stored.sequence
+            async for stored in messages(self._connection, self._stream, self._all, after=after):
+                after = stored.sequence
                 unsure.discard(stored.subject)
+                gone.discard(stored.subject)
                 self._tell(stored.subject, stored.payload)
+            for subject in gone - unsure - self._unsure:
+                self._tell(subject, b"")
             for subject in unsure:
                 self._tell(subject, b"")
                 async for stored in messages(self._connection, self._stream, subject):
                     self._tell(subject, stored.payload)
         except (BrokerUnreachable, BrokerRefused) as error:
             self._unsure |= unsure
+            self._anew |= anew
             log.warning("bucket not read", extra={"bucket": self._stream, "error": str(error)})
+        else:
+            self.loaded.set()
+        self._after = after
 
     def _hear(self, message: Message) -> None:
         self._tell(message.subject, message.payload)
@@ -90,7 +100,7 @@ class BucketNews(Generic[T]):
 
     def _restart(self) -> None:
         """Begin anew: the bucket may be another one than before."""
-        self._after = 0
+        self._anew = True
         self._heard.set()
 
     def _tell(self, subject: str, payload: bytes) -> None:
@@ -98,4 +108,5 @@ class BucketNews(Generic[T]):
             value = self._decoder.decode(payload) if payload else None
         except (msgspec.MsgspecError, ValueError, RecursionError):
             value = None
+        (self._known.discard if value is None else self._known.add)(subject)
         self._take(subject[self._start :], value)
