@@ -13,6 +13,7 @@ from fleet.broker.eventlog import EventLog
 from fleet.broker.kv import Bucket
 from fleet.broker.log_state import is_claim, lines_of
 from fleet.broker.stored import Stored, messages
+from fleet.broker.stream_state import stream_state
 from fleet.errors import JobRejected
 from fleet.events import UsageRecorded
 from fleet.job import Tier
@@ -135,8 +136,7 @@ class _Reader:
         return self._manifest is None or job_number(self._manifest.id, job) is not None
 
     async def _last(self, stream: str) -> int:
-        info = await self._connection.api(f"STREAM.INFO.{stream}")
-        return int(info["state"]["last_seq"])
+        return (await stream_state(self._connection, stream)).last_seq
 
 
 def _logged(stored: Stored) -> Logged | None:

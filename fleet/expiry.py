@@ -5,7 +5,8 @@ from contextlib import aclosing
 from typing import Final
 
 from fleet.broker.connection import Connection
-from fleet.broker.queued import Queued, StreamState, queued
+from fleet.broker.queued import Queued, queued
+from fleet.broker.stream_state import StreamState
 from fleet.endings import deadline_of
 from fleet.errors import JobRejected
 from fleet.job import Tier

@@ -22,8 +22,9 @@ from fleet.broker.dead import DeadLetters
 from fleet.broker.durables import DurableState, durable_states
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import served_models
-from fleet.broker.queued import Queued, StreamState, queued, queued_at, state_of
+from fleet.broker.queued import Queued, queued, queued_at, state_of
 from fleet.broker.results import ResultLog
+from fleet.broker.stream_state import StreamState
 from fleet.cancelled import CancelledJobs
 from fleet.endings import EXHAUSTED, EXPIRED
 from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected

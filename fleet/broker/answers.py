@@ -63,8 +63,16 @@ def read_answer(name: str, payload: bytes) -> dict[str, Any]:
     """Decode the answer of the API called `name`. Raises ApiError, BrokerRefused."""
     answer = _decode(name, payload, dict[str, Any])
     if "error" in answer:
-        raise _refused(name, msgspec.convert(answer["error"], _Error))
+        raise _refused(name, read_part(name, answer["error"], _Error))
     return answer
+
+
+def read_part(name: str, part: object, type_: type[T]) -> T:
+    """Read a part of such an answer as a struct. Raises BrokerRefused for another shape."""
+    try:
+        return msgspec.convert(part, type_)
+    except msgspec.ValidationError as error:
+        raise _not_ours(name, error) from error
 
 
 def nobody_listens(subject: str) -> NobodyListens:
@@ -102,7 +110,11 @@ def _decode(subject: str, payload: bytes, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(payload, type=type_)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BrokerRefused(
-            f"the answer on {shown(subject)} is not JetStream's ({error}): check the subject, and "
-            "who else listens on it"
-        ) from error
+        raise _not_ours(subject, error) from error
+
+
+def _not_ours(subject: str, error: Exception) -> BrokerRefused:
+    return BrokerRefused(
+        f"the answer on {shown(subject)} is not JetStream's ({error}): check the subject, and who "
+        "else listens on it"
+    )

@@ -1,11 +1,8 @@
 """How much waits in the queues of one model: counted by the server, nobody's job is read."""
 
-from typing import Any
-
-import msgspec
-
 from fleet.broker.connection import Connection
 from fleet.broker.stored import messages_behind
+from fleet.broker.stream_state import stream_state
 from fleet.job import Tier
 from fleet.subjects import job_stream
 
@@ -15,11 +12,9 @@ async def backlog(connection: Connection, tier: Tier, model: str) -> dict[str, i
 
     One request, whatever the number of jobs. Raises BrokerRefused, BrokerUnreachable.
     """
-    query = {"subjects_filter": f"jobs.{tier}.{model}.*"}
-    info: Any = await connection.api(f"STREAM.INFO.{job_stream(tier)}", query)
-    found = msgspec.convert(info["state"].get("subjects") or {}, dict[str, int])
+    state = await stream_state(connection, job_stream(tier), subjects=f"jobs.{tier}.{model}.*")
     counts: dict[str, int] = {}
-    for subject, jobs in found.items():
+    for subject, jobs in (state.subjects or {}).items():
         tenant = subject.rpartition(".")[2]
         counts[tenant] = counts.get(tenant, 0) + jobs
     return counts

@@ -6,6 +6,9 @@ import time
 from datetime import datetime
 from typing import Final, Never
 
+import msgspec
+
+from fleet.broker.answers import read_part
 from fleet.broker.connection import Connection
 from fleet.errors import BrokerRefused, BrokerUnreachable
 
@@ -13,6 +16,10 @@ from fleet.errors import BrokerRefused, BrokerUnreachable
 REFRESH_S: Final = 60.0
 
 log = logging.getLogger(__name__)
+
+
+class _Info(msgspec.Struct, frozen=True):
+    ts: datetime | None = None
 
 
 class ServerClock:
@@ -60,8 +67,8 @@ class ServerClock:
 
 async def server_time(connection: Connection, stream: str) -> float:
     """Ask the server what time it is: seconds since the epoch, at some moment of the call."""
-    info = await connection.api(f"STREAM.INFO.{stream}")
-    ts = info.get("ts")
-    if not isinstance(ts, str):
-        raise BrokerRefused(f"STREAM.INFO.{stream} has no `ts`: use nats-server 2.12.5 or newer")
-    return datetime.fromisoformat(ts).timestamp()
+    name = f"STREAM.INFO.{stream}"
+    ts = read_part(name, await connection.api(name), _Info).ts
+    if ts is None:
+        raise BrokerRefused(f"{name} has no `ts`: use nats-server 2.12.5 or newer")
+    return ts.timestamp()

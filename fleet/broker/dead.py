@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from fleet.broker.connection import Connection
-from fleet.broker.headers import headers_size
+from fleet.broker.headers import headers_size, whole
 from fleet.broker.queued import remove_at
 from fleet.broker.stored import Stored, message_at, messages
+from fleet.broker.stream_state import stream_state
 from fleet.errors import NotFound
 from fleet.subjects import DEAD, IDENTIFIER, NO_BATCH, dead_subject, token
 from fleet.wire import JOB_ID, MSG_ID, fallback_id
@@ -138,8 +139,7 @@ class DeadLetters:
         ]
         after = 0
         if code is None and tenant is None and model is None:
-            info = await self._connection.api(f"STREAM.INFO.{DEAD}")
-            state = msgspec.convert(info["state"], _State)
+            state = await stream_state(self._connection, DEAD)
             # Deleted letters leave holes, so we begin so much earlier.
             after = max(0, state.last_seq - state.num_deleted - limit)
         letters: deque[DeadLetter] = deque(maxlen=limit)
@@ -172,11 +172,6 @@ class DeadLetters:
         return await remove_at(self._connection, DEAD, sequence)
 
 
-class _State(msgspec.Struct, frozen=True):
-    last_seq: int
-    num_deleted: int = 0
-
-
 def one_line(text: str, limit: int) -> str:
     """Make foreign text fit for a header: one line, no control or bidi characters, capped."""
     cut = text if len(text) <= limit else text[: limit - 3] + "..."
@@ -192,6 +187,7 @@ def _json_header(name: str, value: dict[str, str] | Sequence[str]) -> dict[str, 
 def _letter(stored: Stored) -> DeadLetter:
     _, tier, model, tenant = stored.subject.split(".")
     headers = stored.headers
+    came_from = whole(headers.get(SEQUENCE, ""))
     return DeadLetter(
         sequence=stored.sequence,
         tier=tier,
@@ -201,16 +197,11 @@ def _letter(stored: Stored) -> DeadLetter:
         code=headers.get(CODE, ""),
         reason=headers.get(REASON, ""),
         stream=headers.get(STREAM, ""),
-        stream_sequence=_digits(headers.get(SEQUENCE, "")),
+        stream_sequence="" if came_from is None else str(came_from),
         buried_at=stored.written_at,
         size_bytes=len(stored.payload),
         history=tuple(_history(headers.get(HISTORY, "[]"))),
     )
-
-
-def _digits(text: str) -> str:
-    """Take a number over from a header that anyone may have written."""
-    return text if text.isascii() and text.isdecimal() and len(text) < 20 else ""
 
 
 def _headers(text: str) -> dict[str, str]:

@@ -6,10 +6,12 @@ from typing import Final
 
 import msgspec
 
+from fleet.broker.answers import read_part
 from fleet.broker.clock import ServerClock
 from fleet.broker.connection import ApiError, Connection
 from fleet.broker.provision import NOT_FOUND
-from fleet.broker.queued import StreamState, state_of
+from fleet.broker.queued import state_of
+from fleet.broker.stream_state import StreamState
 from fleet.errors import JobRejected
 from fleet.job import Tier
 from fleet.subjects import durable, job_stream, parse_job_subject
@@ -108,8 +110,8 @@ async def pause(connection: Connection, tier: Tier, model: str, *, for_s: float)
     if for_s > 0:
         until = await ServerClock(connection, stream).now() + for_s
         body["pause_until"] = datetime.fromtimestamp(until, UTC).isoformat()
-    reply = await connection.api(f"CONSUMER.PAUSE.{stream}.{durable(tier, model)}", body)
-    left = msgspec.convert(reply, _Pause)
+    path = f"CONSUMER.PAUSE.{stream}.{durable(tier, model)}"
+    left = read_part(path, await connection.api(path, body), _Pause)
     return left.pause_remaining / _NS if left.paused else 0.0
 
 
@@ -128,15 +130,16 @@ def _stored(state: StreamState) -> dict[str, int]:
 
 async def _state(connection: Connection, tier: Tier, model: str, stored: int) -> DurableState:
     name, stream = durable(tier, model), job_stream(tier)
+    path = f"CONSUMER.INFO.{stream}.{name}"
     try:
-        reply = await connection.api(f"CONSUMER.INFO.{stream}.{name}")
+        reply = await connection.api(path)
     except ApiError as error:
         if error.err_code not in NOT_FOUND:
             raise
         return DurableState(
             name=name, stream=stream, tier=tier, model=model, stored=stored, exists=False
         )
-    info = msgspec.convert(reply, _Info)
+    info = read_part(path, reply, _Info)
     return DurableState(
         name=name,
         stream=stream,

@@ -11,6 +11,7 @@ import msgspec
 
 from fleet.broker.connection import Connection
 from fleet.broker.stored import messages
+from fleet.broker.stream_state import stream_state
 from fleet.errors import BrokerRefused, BrokerUnreachable
 from fleet.events import AnyEvent
 from fleet.subjects import EVENTS, event_subject
@@ -73,8 +74,7 @@ class EventLog:
 
     async def last(self) -> int:
         """Return the last sequence, to read only what comes behind it."""
-        info = await self._connection.api(f"STREAM.INFO.{EVENTS}")
-        return int(info["state"]["last_seq"])
+        return (await stream_state(self._connection, EVENTS)).last_seq
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()

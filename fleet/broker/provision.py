@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from fleet.broker.answers import read_part
 from fleet.broker.connection import ApiError, Connection
 from fleet.errors import BrokerRefused
 from fleet.job import Tier
@@ -158,7 +159,7 @@ async def _names(connection: Connection, path: str, field: str) -> AsyncIterator
     offset = 0
     while True:
         reply = await connection.api(path, {"offset": offset})
-        names = msgspec.convert(reply.get(field) or [], list[str])
+        names = read_part(path, reply.get(field) or [], list[str])
         for name in names:
             yield name
         offset += len(names)

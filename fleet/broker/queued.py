@@ -7,6 +7,7 @@ import msgspec
 
 from fleet.broker.connection import ApiError, Connection
 from fleet.broker.stored import Stored, message_at, messages
+from fleet.broker.stream_state import StreamState, stream_state
 from fleet.job import Tier
 from fleet.subjects import IDENTIFIER, job_stream
 from fleet.wire import JOB_ID, MSG_ID, fallback_id
@@ -30,14 +31,6 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True):
         return job_of(self.headers, self.stream, self.sequence)
 
 
-class StreamState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream holds. subjects: messages a subject."""
-
-    last_seq: int
-    first_seq: int = 0
-    subjects: dict[str, int] | None = None
-
-
 def job_of(headers: Mapping[str, str], stream: str, sequence: int) -> str:
     """Read a job's id from its headers; where there is none, it is its place in the stream."""
     given = headers.get(JOB_ID) or headers.get(MSG_ID) or ""
@@ -46,8 +39,7 @@ def job_of(headers: Mapping[str, str], stream: str, sequence: int) -> str:
 
 async def state_of(connection: Connection, tier: Tier) -> StreamState:
     """Read what a tier's queue holds. Raises BrokerRefused, BrokerUnreachable."""
-    info = await connection.api(f"STREAM.INFO.{job_stream(tier)}", {"subjects_filter": ">"})
-    return msgspec.convert(info["state"], StreamState)
+    return await stream_state(connection, job_stream(tier), subjects=">")
 
 
 async def queued(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fleet.broker.answers import read_answer
+from fleet.broker.answers import read_answer, read_part
 from fleet.broker.connection import Connection, Message
 from fleet.errors import BrokerRefused, BrokerUnreachable
 from fleet.job import MIB
@@ -33,6 +33,10 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.config["name"])
 
 
+class _Restoring(msgspec.Struct, frozen=True):
+    deliver_subject: str
+
+
 class Snapshot:
     """A stream on its way out. Made by `snapshot`; read its chunks to the end."""
 
@@ -49,8 +53,8 @@ class Snapshot:
         reply = await self._connection.request(
             f"$JS.API.STREAM.SNAPSHOT.{self._stream}", msgspec.json.encode(body), wait_s=SILENCE_S
         )
-        answer = read_answer(f"STREAM.SNAPSHOT.{self._stream}", reply.payload)
-        return msgspec.convert(answer, Copied)
+        name = f"STREAM.SNAPSHOT.{self._stream}"
+        return read_part(name, read_answer(name, reply.payload), Copied)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the stream's bytes. Raises BrokerUnreachable, BrokerRefused if it breaks off."""
@@ -83,7 +87,7 @@ async def restore(connection: Connection, copied: Copied, chunks: AsyncIterator[
     """Have the server take a stream that it has not. Raises ApiError, BrokerUnreachable."""
     name = f"STREAM.RESTORE.{copied.name}"
     answer = await connection.api(name, {"config": copied.config, "state": copied.state})
-    to = str(answer["deliver_subject"])
+    to = read_part(name, answer, _Restoring).deliver_subject
     async for chunk in chunks:
         reply = await connection.request(to, chunk, wait_s=SILENCE_S)
         if reply.payload:

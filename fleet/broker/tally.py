@@ -1,12 +1,13 @@
 """How much lies in the queues of a tier, counted by the server in a handful of requests."""
 
-from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from fleet.broker.answers import read_part
 from fleet.broker.connection import ApiError, Connection
 from fleet.broker.provision import NOT_FOUND
+from fleet.broker.stream_state import stream_state
 from fleet.job import Tier
 from fleet.subjects import DEAD, TOKEN, durable, job_stream
 
@@ -45,12 +46,6 @@ class _Place(msgspec.Struct, frozen=True):
     stream_seq: int = 0
 
 
-class _State(msgspec.Struct, frozen=True):
-    messages: int
-    first_ts: datetime
-    subjects: dict[str, int] = {}
-
-
 class _Info(msgspec.Struct, frozen=True):
     name: str
     delivered: _Place
@@ -64,7 +59,7 @@ class _Info(msgspec.Struct, frozen=True):
 async def tally(connection: Connection, tier: Tier) -> TierTally | None:
     """Count one tier; None where its stream is missing. Raises BrokerRefused, BrokerUnreachable."""
     try:
-        state = await _state(connection, job_stream(tier))
+        state = await stream_state(connection, job_stream(tier), subjects=">")
         infos = await _infos(connection, tier)
     except ApiError as error:
         if error.err_code not in NOT_FOUND:
@@ -73,16 +68,17 @@ async def tally(connection: Connection, tier: Tier) -> TierTally | None:
     prefix = durable(tier, "")
     models = {one.name.removeprefix(prefix): one for one in infos if one.name.startswith(prefix)}
     return TierTally(
-        stored=_by_queue(state.subjects),
+        stored=_by_queue(state.subjects or {}),
         durables={model: _counted(one) for model, one in models.items() if TOKEN.fullmatch(model)},
-        oldest_at=state.first_ts.timestamp() if state.messages else None,
+        oldest_at=state.first_ts.timestamp() if state.messages and state.first_ts else None,
     )
 
 
 async def dead_tally(connection: Connection) -> dict[tuple[str, str, str], int]:
     """Count the dead letters by tier, model and tenant; one request."""
     counts: dict[tuple[str, str, str], int] = {}
-    for subject, count in (await _state(connection, DEAD)).subjects.items():
+    state = await stream_state(connection, DEAD, subjects=">")
+    for subject, count in (state.subjects or {}).items():
         _, tier, model, tenant, *_ = [*subject.split("."), *[_FOREIGN] * _PARTS]
         counts[tier, model, tenant] = counts.get((tier, model, tenant), 0) + count
     return counts
@@ -96,18 +92,13 @@ def _by_queue(subjects: dict[str, int]) -> dict[tuple[str, str], int]:
     return counts
 
 
-async def _state(connection: Connection, stream: str) -> _State:
-    info = await connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
-    return msgspec.convert(info["state"], _State)
-
-
 async def _infos(connection: Connection, tier: Tier) -> list[_Info]:
     """Read all durables of a tier, page by page."""
     found: list[_Info] = []
     while True:
         path = f"CONSUMER.LIST.{job_stream(tier)}"
         reply = await connection.api(path, {"offset": len(found)})
-        page = msgspec.convert(reply.get("consumers") or [], list[_Info])
+        page = read_part(path, reply.get("consumers") or [], list[_Info])
         found += page
         total = reply.get("total")
         if not page or not isinstance(total, int) or len(found) >= total:

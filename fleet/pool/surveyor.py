@@ -14,7 +14,7 @@ from fleet.broker.durables import DurableState, durable_states
 from fleet.broker.kv import Bucket
 from fleet.broker.nodes import Nodes
 from fleet.broker.provision import NOT_FOUND, drift, served_models
-from fleet.broker.queued import StreamState
+from fleet.broker.stream_state import StreamState
 from fleet.cost import report
 from fleet.errors import BrokerUnreachable, ConnectionLost, FleetError
 from fleet.job import Tier
