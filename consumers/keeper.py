@@ -210,10 +210,13 @@ class Keeper:
                 await asyncio.sleep(RETRY_S)
         self._faults.at("release.after")
 
-    async def forget(self, work: Work) -> None:
+    async def forget(self, job: Job, revision: int) -> None:
         """Drop the claim of a settled job; its log is what counts from here on."""
-        if work.revision:
-            await self._claims.forget(work.job.tenant, work.job.id, work.revision)
+        try:
+            await self._claims.forget(job.tenant, job.id, revision)
+        except (LeaseLost, BrokerUnreachable, BrokerRefused) as error:
+            # The job is settled all the same, and a claim without one expires.
+            log.warning("claim not removed", extra={"job": job.id, "error": str(error)})
 
     async def _next(self, work: Work, save_at: float, deadline: float | None) -> None:
         """Wait until something may have to be done."""

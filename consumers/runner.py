@@ -145,7 +145,7 @@ class Runner:
         held = None
         if redelivered or logged.sequence:
             held = await self._claims.get(job.tenant, job.id)
-        claim = held.claim if held else None
+        claim, revision = (held.claim, held.revision) if held else (None, 0)
         owner = claim.owner if claim else None
         span.follow(claim.trace if claim else None)
         decision = decide(
@@ -154,7 +154,7 @@ class Runner:
             log_sha256=logged.sha256,
             log_complete=logged.complete,
             claim=claim,
-            revision=held.revision if held else 0,
+            revision=revision,
             claim_age_s=held.age_s if held else 0.0,
             owner_alive=owner is not None
             and owner != self._me.node
@@ -169,9 +169,7 @@ class Runner:
             job = filled
         match decision:
             case Done():
-                await self._settler.ack(lease.delivery)
-                if held is not None:
-                    await self._claims.forget(job.tenant, job.id, held.revision)
+                await self._settler.ack(lease.delivery, job, revision=revision)
             case Conflict():
                 await self._refuser.conflict(lease.delivery, job)
             case GiveBack(delay_s=delay_s):
@@ -183,7 +181,6 @@ class Runner:
                 )  # fmt: skip
                 await self._attempts.work(lease, work)
             case TakeOver(claim=before, revision=revision):
-                revision = held.revision if held else revision
                 work = await self._take_over(job, logged, before, revision, on_item)
                 work.trace = span.traceparent
                 await self._attempts.work(lease, work)

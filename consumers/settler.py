@@ -15,7 +15,7 @@ from fleet.claim import End, backoff_s, crashed, ended
 from fleet.errors import JobRejected
 from fleet.events import Emit, JobReleased, JobRetried
 from fleet.faults import NONE, Faults
-from fleet.job import WireError
+from fleet.job import Job, WireError
 
 
 class Settler:
@@ -49,14 +49,15 @@ class Settler:
         if poison is not None:
             cause = JobRejected(poison.message, code=poison.code)
             await self._refuser.bury(lease.delivery, work.job, cause, work.claim)
-        await self.ack(lease.delivery)
-        await self._keeper.forget(work)
+        await self.ack(lease.delivery, work.job, revision=work.revision)
 
-    async def ack(self, delivery: Delivery) -> None:
-        """Take a job off the queue whose results are safe."""
+    async def ack(self, delivery: Delivery, job: Job, *, revision: int) -> None:
+        """Take a job off the queue whose results are safe, and then its claim; 0 is none."""
         self._faults.at("ack.before")
         await delivery.ack()
         self._faults.at("ack.after")
+        if revision:
+            await self._keeper.forget(job, revision)
 
     async def release(self, lease: Lease, work: Work) -> None:
         """Save all progress and hand the job to whoever pulls next.

@@ -10,7 +10,7 @@ from consumers.drain import Drain
 from consumers.lease import Lease
 from consumers.work import Work
 from fleet.claim import ALONE_MAX, Claim
-from fleet.errors import LeaseLost
+from fleet.errors import BrokerUnreachable, LeaseLost
 from fleet.events import JobReleased, JobRetried
 from fleet.notice import Notice
 from tests.asking import answer_to, chat, text_of
@@ -25,6 +25,16 @@ async def test_a_job_without_trouble_is_written_and_acknowledged_and_nothing_els
     assert len(bench.log.messages) == 1
     assert bench.said.words == [b"+ACK"]
     assert (bench.claims.saved, bench.events) == ([], [])
+
+
+async def test_a_job_is_settled_although_its_claim_cannot_be_removed() -> None:
+    class Kept(FakeClaims):
+        async def forget(self, tenant: str, job: str, revision: int) -> None:
+            raise BrokerUnreachable("nobody answers")
+
+    bench = Bench(chat("a"), claims=Kept(), claim=claim_of())
+    await bench.run()
+    assert bench.said.words == [b"+ACK"]
 
 
 async def test_a_dying_engine_hands_over_every_job_in_hand_and_no_error_leaves() -> None:

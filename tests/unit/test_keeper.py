@@ -174,7 +174,7 @@ async def test_a_checkpoint_without_an_answer_is_followed_by_the_next(fate: Fate
             desk.claims.wrote.clear()
         desk.finish(0)
     assert kept.result() == Complete()
-    await desk.keeper.forget(desk.work)
+    await desk.keeper.forget(desk.job, desk.work.revision)
     assert desk.claims.revision == 0
 
 
