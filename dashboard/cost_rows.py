@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from dashboard import units
 from dashboard.model import NodeRow, fleet_rows, totals
 from dashboard.snapshot import CostFact, FleetSnapshot, Spend
 from fleet.cost import Report, Row
@@ -115,7 +115,7 @@ def _line(row: Row, *, has_gaps: bool) -> CostLine:
 
 def _doubts(costs: CostFact) -> Iterator[str]:
     if costs.since is not None:
-        told = datetime.fromtimestamp(costs.since, UTC).strftime("%H:%M")
+        told = units.clock(costs.since)
         yield f"today counts from {told} UTC on: what happened before is too much to read"
     yield from costs.doubts
 

@@ -20,7 +20,6 @@ from dashboard.table import Tone
 from dashboard.targets import AnyRow
 from dashboard.views.cost import CostRow
 from dashboard.views.cost import rows as cost_rows
-from dashboard.views.events import clock
 
 # Reasons and errors may be long, and here is where somebody reads them.
 MOST_CHARACTERS: Final = 4000
@@ -223,7 +222,7 @@ def _of_cost(one: CostRow) -> list[_Field]:
 def _of_event(row: EventRow) -> list[_Field]:
     tone: Tone = "bad" if row.grade == "bad" else "warn" if row.grade == "warning" else "plain"
     return [
-        _Field("when", f"{clock(row.at)} UTC, {units.age(row.age_s)} ago"),
+        _Field("when", f"{units.clock(row.at)} UTC, {units.age(row.age_s)} ago"),
         _Field("who", row.node),
         _Field("what", row.text, tone),
     ]
@@ -251,7 +250,7 @@ def _story(detail: Detail, width: int, look: Look) -> Iterator[Line]:
         yield from _bulleted(reason, "strong", width, look)
     yield from _head("deliveries, interruptions, retries", look)
     for step in story.steps:
-        at = units.DASH if step.at is None else clock(step.at)
+        at = units.DASH if step.at is None else units.clock(step.at)
         who = f" ({step.node})" if step.node else ""
         for n, part in enumerate(wrapped(step.what + who, width - 13, look)):
             when = Piece(f" {at if n == 0 else '':<10}  ", "dim")
@@ -292,7 +291,7 @@ def _events(rows: Sequence[EventRow], look: Look) -> Iterator[Line]:
     yield from _head(f"events ({len(rows)})", look)
     for row in rows[:_LISTED]:
         tone: Tone = "bad" if row.grade == "bad" else "plain"
-        yield Line((Piece(f" {clock(row.at)}  ", "dim"), Piece(look.text(row.text), tone)))
+        yield Line((Piece(f" {units.clock(row.at)}  ", "dim"), Piece(look.text(row.text), tone)))
 
 
 def as_json(row: AnyRow) -> str:

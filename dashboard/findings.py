@@ -4,7 +4,7 @@ The header of the screen and `fleet check` say the same, for both are made of th
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,9 @@ from fleet.events import (
 )
 
 Level: TypeAlias = Literal["ok", "warning", "critical", "unknown"]
+# Of a limit. Nothing is more than what is no number, or less: such a limit would never be reached.
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 NAMES: Final = (
     "data", "nodes_ready", "nodes_lost", "nodes_leaving", "jobs_stuck", "queues_missing",
     "queues_paused", "realtime_oldest", "jobs_oldest", "jobs_still", "dead_letters",
@@ -44,12 +47,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: the oldest job that is not done, of real time and of the others.
     """
 
-    realtime_warning_s: float = 30.0
-    realtime_critical_s: float = 120.0
-    oldest_warning_s: float = 3600.0
-    oldest_critical_s: float = 6 * 3600.0
-    dead_warning: int = 1
-    dead_critical: int = 1000
+    realtime_warning_s: Seconds = 30.0
+    realtime_critical_s: Seconds = 120.0
+    oldest_warning_s: Seconds = 3600.0
+    oldest_critical_s: Seconds = 6 * 3600.0
+    dead_warning: Count = 1
+    dead_critical: Count = 1000
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

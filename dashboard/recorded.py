@@ -4,8 +4,8 @@ import asyncio
 import gzip
 import time
 import zlib
-from collections.abc import AsyncGenerator, Generator
-from contextlib import closing
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self, cast
@@ -102,6 +102,7 @@ class RecordFile:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._writer = Writer()
         self._flushed_at = float("-inf")
         try:
@@ -112,12 +113,13 @@ class RecordFile:
             raise UsageError(f"{path} cannot be written: {error}") from error
 
     def add(self, snapshot: FleetSnapshot) -> None:
-        """Write a snapshot."""
-        for line in self._writer.lines(snapshot):
-            self._file.write(line)
-        if time.monotonic() - self._flushed_at >= FLUSH_S:
-            self._flushed_at = time.monotonic()
-            self._file.flush()
+        """Write a snapshot. Raises UsageError where there is no room for it."""
+        with self._guarded():
+            for line in self._writer.lines(snapshot):
+                self._file.write(line)
+            if time.monotonic() - self._flushed_at >= FLUSH_S:
+                self._flushed_at = time.monotonic()
+                self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +130,18 @@ class RecordFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with self._guarded():
+            self._file.close()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(
+                f"{self._path} cannot be written any more ({error}): make room, and record anew; "
+                "what is written can be played"
+            ) from error
 
 
 def _opened(path: Path, mode: str) -> BinaryIO:

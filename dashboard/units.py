@@ -1,6 +1,7 @@
 """Numbers as the screen writes them: short, with a unit; a dash is what is unknown. Pure."""
 
 import math
+from datetime import UTC, datetime
 from typing import Final
 
 DASH: Final = "-"
@@ -40,6 +41,14 @@ def _whole(seconds: int) -> str:
 def beat(seconds: float | None) -> str:
     """Write how long ago a beat was, in whole seconds, and in as many as it takes: `1s`, `43s`."""
     return DASH if seconds is None else age(max(1, math.ceil(seconds)))
+
+
+def clock(at: float) -> str:
+    """Write a time of day, UTC; a dash for what no calendar has."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return DASH
 
 
 def countdown(seconds: float | None) -> str:

@@ -1,6 +1,5 @@
 """The view of what happened. Pure."""
 
-from datetime import UTC, datetime
 from typing import Final
 
 from dashboard import units
@@ -13,20 +12,12 @@ _TONES: Final[dict[str, Tone]] = {"info": "plain", "warning": "warn", "bad": "ba
 _SIGNS: Final = {"info": "bullet", "warning": "alarm", "bad": "lost"}
 
 
-def clock(at: float) -> str:
-    """Write a time of day, UTC; a dash for what no calendar has."""
-    try:
-        return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return units.DASH
-
-
 def table(look: Look) -> Table[EventRow]:
     """Make the table of events, newest first."""
     return Table(
         name="events",
         columns=(
-            Column(title="UTC", width=8, cell=lambda row: Cell(clock(row.at), "dim"),
+            Column(title="UTC", width=8, cell=lambda row: Cell(units.clock(row.at), "dim"),
                    sort=lambda row: row.at, falls=True),
             number("ago", 6, lambda row: row.age_s, units.age, priority=3, falls=False),
             Column(title="what", width=16, priority=1, cell=lambda row: _kind(row, look),

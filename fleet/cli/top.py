@@ -128,10 +128,14 @@ def command(
     """
     where = Where(nats, prices, replay, speed, demo)
     shape = Shape(max(1.0, interval_s), window, theme, ascii_only, allow_actions)
+    is_written = once or as_json
     _check(where, shape, is_web=web is not None, record=record)
+    _check_idle(where, is_web=web is not None, is_written=is_written, origins=origins)
+    if once and record is not None:
+        raise UsageError("--once looks once, and --record goes on: leave out one of them")
     if web is not None:
         _serve(web, where, shape, origins)
-    elif once or as_json or (record is not None and not _has_terminal()):
+    elif is_written or (record is not None and not _has_terminal()):
         _write(where, shape, once=once, as_json=as_json, record=record)
     else:
         _show(where, shape, record)
@@ -145,6 +149,18 @@ def _check(where: Where, shape: Shape, *, is_web: bool, record: Path | None) -> 
         raise UsageError(f"nobody can act {what}: leave out --allow-actions")
     if record is not None and (is_web or not where.is_live):
         raise UsageError("--record is for a fleet that is watched here: leave out the other option")
+
+
+def _check_idle(where: Where, *, is_web: bool, is_written: bool, origins: Sequence[str]) -> None:
+    """Refuse what would be ignored."""
+    if is_web and is_written:
+        raise UsageError("--web serves the screen: leave out --once and --json")
+    if origins and not is_web:
+        raise UsageError("--web-origin is for --web: leave it out, or serve the screen")
+    if where.speed != 1.0 and where.replay is None:
+        raise UsageError("--speed is for --replay: name a recording")
+    if where.prices is not None and not where.is_live:
+        raise UsageError("--prices is for a fleet: a recording holds what its nodes cost")
 
 
 def incident() -> Path:

@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
+from click.testing import CliRunner
 
 from dashboard.findings import NAMES, Limits, findings
 from dashboard.saying import NUMBERS
-from fleet.cli.check import DEFAULTS, EXIT_CODES
+from fleet.cli.check import DEFAULTS, EXIT_CODES, command
 from tests.made_up import snapshot
 
 TEXT = (Path(__file__).parents[2] / "docs/check.md").read_text()
@@ -26,6 +28,14 @@ def test_every_limit_stands_there_with_its_default() -> None:
 def test_the_help_names_the_same_limits_and_codes() -> None:
     assert msgspec.to_builtins(Limits()) == DEFAULTS
     assert EXIT_CODES == NUMBERS
+
+
+@pytest.mark.parametrize("number", ["nan", "-1", "soon"])
+def test_a_limit_that_is_never_reached_is_a_slip_of_the_pen(number: str) -> None:
+    flags = ["--set", f"oldest_warning_s={number}"]
+    ran = CliRunner().invoke(command, flags, standalone_mode=False)
+    assert ran.return_value == EXIT_CODES["unknown"]
+    assert "limits: " in ran.output
 
 
 def test_the_exit_codes_are_those_of_monitoring() -> None:

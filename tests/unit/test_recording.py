@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dashboard import recorded
+from dashboard.cost_rows import cost_view
 from dashboard.recorded import RecordFile, Recording, read
 from dashboard.recording import Writer, replayed
 from dashboard.snapshot import FleetSnapshot, History
@@ -110,6 +112,25 @@ def test_damaged_compression_is_refused_in_words(tmp_path: Path) -> None:
     path.write_bytes(bytes(packed))
     with pytest.raises(UsageError, match=r"r\.gz"):
         list(read(path))
+
+
+def test_a_disk_that_is_full_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(recorded, "_opened", lambda *_: full)
+        with (
+            pytest.raises(UsageError, match="No space left"),
+            RecordFile(tmp_path / "r.jsonl") as file,
+        ):
+            file.add(snapshot())
+
+
+def test_a_moment_that_no_calendar_has_ends_no_screen() -> None:
+    made = snapshot()
+    assert made.costs is not None
+    costs = msgspec.structs.replace(made.costs, since=1e300)
+    assert "from - UTC" in cost_view(msgspec.structs.replace(made, costs=costs), 60.0).doubts[0]
 
 
 async def test_an_empty_recording_says_so(tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ ONCE = [sys.executable, "-m", "fleet", "top", "--demo", "--once"]
         (["--web", "--allow-actions"], "nobody can act in a browser"),
         (["--web=0.0.0.0:8090", "--demo"], "there is no login"),
         (["--web=nonsense", "--demo"], "is no address"),
+        (["--web", "--once"], "leave out --once and --json"),
+        (["--once", "--record", "x"], "leave out one of them"),
+        (["--web-origin", "https://a.example"], "--web-origin is for --web"),
+        (["--demo", "--speed", "2"], "--speed is for --replay"),
+        (["--demo", "--prices", str(incident())], "--prices is for a fleet"),
         (["--demo"], "there is no terminal"),
     ],
 )
