@@ -102,7 +102,7 @@ def test_every_sample_that_is_told_has_a_place_on_a_dashboard_or_says_how_to_rea
         "fleet_node_items", "fleet_node_slots", "fleet_node_price_dollars_per_hour",
         "fleet_node_start_time_seconds", "fleet_node_leaves_time_seconds",
         "fleet_engine_load_seconds", "fleet_events_dropped_total", "fleet_stream_messages",
-        "fleet_exporter_survey_seconds", "fleet_exporter_unread", "fleet_pool_machines",
+        "fleet_exporter_survey_seconds", "fleet_pool_machines",
         "fleet_pool_open_batches", "fleet_pool_paused", "fleet_pool_troubles",
         "fleet_cost_window_seconds", "fleet_manager_decisions_total", "fleet_manager_looks_total",
         "fleet_manager_broker_connected",
