@@ -131,3 +131,8 @@ def test_what_changes_anything_is_bound_to_one_pool_template_or_role() -> None:
         assert reads_only or one["Resource"] != "*" or "Condition" in one, one["Sid"]
         assert "*" not in json.dumps(one["Action"]), one["Sid"]
     assert actions("node") == {"secretsmanager:GetSecretValue", "s3:GetObject", "s3:ListBucket"}
+    (keys,) = (one["Resource"] for one in statements("node") if "Credentials" in one["Sid"])
+    # Whoever keeps an operator's key beside them has not given it to every node.
+    assert {one.partition(":secret:")[2] for one in keys} == {
+        "overbook/nats/spot-??????", "overbook/nats/on-demand-??????",
+    }  # fmt: skip
