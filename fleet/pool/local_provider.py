@@ -101,7 +101,13 @@ class Local:
             if known:
                 return Granted(asked=request.count, machines=known)
             left = self._left(request)
-            machines = [await self._start(request) for _ in range(min(left, request.count))]
+            machines: list[Machine] = []
+            try:
+                while len(machines) < min(left, request.count):
+                    machines.append(await self._start(request))
+            except OSError as error:
+                why = f"this machine starts no further process: {error}: give it room, or ask less"
+                return _denied(request, "refused", why, machines)
         if len(machines) == request.count:
             return Granted(asked=request.count, machines=tuple(machines))
         return _denied(

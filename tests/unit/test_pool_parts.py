@@ -1,16 +1,21 @@
 """Small parts of the pool manager: reclaims as measured, prices, pods, knobs in words."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from fleet.cli.pool import command
 from fleet.errors import UsageError
 from fleet.exits import run_command
+from fleet.job import CapacityType
 from fleet.node import Node, NodeState
 from fleet.pool.decision import Decision, Figures, Memory
 from fleet.pool.knobs import Knobs
 from fleet.pool.kubernetes import Board
+from fleet.pool.local import LocalNode
+from fleet.pool.local_provider import Local
 from fleet.pool.pods import Pods
-from fleet.pool.provider import Fault
+from fleet.pool.provider import Fault, Machine, Request
 from fleet.pool.quotes import BookQuotes
 from fleet.pool.reclaims import Reclaims
 from fleet.pool.snapshot import BecameReady, Member, Reclaimed
@@ -137,6 +142,49 @@ async def test_pods_are_told_to_keda_only_while_we_lead() -> None:
     pods.forget()
     assert isinstance(board.read("m"), str)
     assert isinstance(await pods.look(None), Fault)
+
+
+class Crowded:
+    """Starts one process, and no second one."""
+
+    def __init__(self) -> None:
+        self.nodes: list[LocalNode] = []
+
+    async def start(self, capacity_type: CapacityType, zone: str) -> LocalNode:
+        if self.nodes:
+            raise BlockingIOError("Resource temporarily unavailable")
+        self.nodes.append(
+            LocalNode(node="n1", pid=1, capacity_type=capacity_type, zone=zone, started_at=0.0)
+        )
+        return self.nodes[0]
+
+    async def wait(self, name: str) -> int:
+        raise AssertionError(name)
+
+    def notice(self, name: str) -> None:
+        raise AssertionError(name)
+
+    def kill(self, name: str) -> None:
+        raise AssertionError(name)
+
+    def running(self) -> Sequence[LocalNode]:
+        return self.nodes
+
+
+async def test_a_machine_that_starts_no_further_process_is_a_fault_and_no_crash() -> None:
+    local = Local(Crowded(), ["a"])
+    asked = Request(id="l1", capacity_type="spot", zone="a", count=3)
+    granted = await local.launch(asked)
+    assert [one.id for one in granted.machines] == ["n1"]
+    assert granted.shortfall is not None
+    assert "temporarily unavailable" in granted.shortfall.text
+    assert [one.id for one in await alive(local)] == ["n1"]
+
+
+async def alive(local: Local) -> Sequence[Machine]:
+    listed = await local.list()
+    assert not isinstance(listed, Fault)
+    return listed
 
 
 def test_knobs_are_changed_by_name() -> None:

@@ -129,6 +129,11 @@ def test_no_batch_within_the_horizon_is_said() -> None:
         compare(market, batches(market), knobs=KNOBS, rules=Rules(), mean_nodes=6)
 
 
+def test_more_batches_than_anybody_would_wait_for_are_refused() -> None:
+    with pytest.raises(UsageError, match="less often"):
+        arrivals(horizon_s=366 * DAY_S, mean_nodes=6, window_s=HOUR_S, every_s=1, seed=1)
+
+
 def flat(spot: int, *, hours: int = 10, usd: float = 1.0) -> Market:
     trace = ZoneTrace(zone="a", counts=(spot,) * hours, spot_usd=(usd,), on_demand_usd=4.0)
     return Market(name="flat", gap_s=HOUR_S, zones=(trace,))

@@ -2,9 +2,11 @@
 
 import math
 import random
+from typing import Final
 
 import msgspec
 
+from fleet.errors import UsageError
 from fleet.pool.simulate.market import HOUR_S
 
 
@@ -18,7 +20,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Sizes spread as those of real batches do: many small ones, a few that are ten times as large.
-SPREAD = 0.8
+SPREAD: Final = 0.8
+MOST: Final = 1_000_000
 
 
 def arrivals(
@@ -26,8 +29,14 @@ def arrivals(
 ) -> tuple[Arrival, ...]:
     """Draw batches that come on average every `every_s` and keep `mean_nodes` nodes busy.
 
-    None comes so late that its window ends behind the horizon. Same seed, same batches.
+    None comes so late that its window ends behind the horizon. Same seed, same batches. Raises
+    UsageError for more of them than anybody would wait for.
     """
+    if horizon_s / every_s > MOST:
+        raise UsageError(
+            f"{horizon_s / every_s:.0f} batches are too many for one simulation: let them come "
+            "less often, or take fewer days"
+        )
     rng = random.Random(f"arrivals/{seed}")
     # The mean of a lognormal is exp(mu + sigma^2 / 2).
     mu = math.log(mean_nodes * every_s) - SPREAD**2 / 2
