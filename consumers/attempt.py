@@ -106,7 +106,8 @@ class Attempts:
             self._halt.begin(error)
         except ExceptionGroup as group:
             # A plain `except`: what `except*` raises leaves it in a group that nobody knows.
-            if (dead := group.subgroup(EngineDead)) is None:
+            dead, others = group.split(EngineDead)
+            if dead is None or others is not None:
                 raise
             self._halt.begin(EngineDead(str(dead.exceptions[0])))
         finally:

@@ -72,7 +72,7 @@ class Server:
 
         What may pass by itself is booked as a failure of this attempt. Raises EngineDead.
         """
-        began = time.monotonic()
+        began, run.began = time.monotonic(), True
         run.share.begin(self._clock)
         try:
             response, usage = await self._answer(work, run, rendered)

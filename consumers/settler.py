@@ -62,9 +62,10 @@ class Settler:
     async def release(self, lease: Lease, work: Work) -> None:
         """Save all progress and hand the job to whoever pulls next.
 
-        An engine that died may have died of this job, and then it counts as its crash.
+        An engine that died may have died of this job, if it had it, and then it counts as its
+        crash.
         """
-        if self._halt.error is not None:
+        if self._halt.error is not None and work.began:
             self._book(work, "engine_died")
         elif work.claim is not None:
             self._book(work, "released")

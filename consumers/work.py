@@ -18,20 +18,22 @@ from fleet.job import BadItem, Item, Job, ResultLine, Resumed, WireError
 class ItemRun:
     """One item of the job on its way.
 
-    saved: what an earlier consumer left of it. answers: the sequences once they run. keeps: whether
-    their tokens are worth saving, because an interrupted answer goes on from them. error: how it
-    failed in this attempt. share: of the engine's time.
+    saved: what an earlier consumer left of it. began: whether this one gave it to its engine.
+    answers: the sequences once they run. keeps: whether their tokens are worth saving, because an
+    interrupted answer goes on from them. error: how it failed in this attempt. share: of the
+    engine's time.
     """
 
     def __init__(self, item: Item | BadItem, saved: Saved | None) -> None:
         self.item = item
         self.saved = saved
+        self.began = False
         self.answers: Sequence[Answer] = ()
         self.keeps = False
         self.resumed: Resumed = "no"
         self.error: WireError | None = None
         self.share = Share()
-        self._began = time.monotonic()
+        self._taken_at = time.monotonic()
 
     @property
     def pace(self) -> Pace:
@@ -41,7 +43,7 @@ class ItemRun:
         return Pace(
             to_go=sum(answer.limit for answer in self.answers) - made if self.answers else 1,
             made=max(0, made - before),
-            for_s=time.monotonic() - self._began,
+            for_s=time.monotonic() - self._taken_at,
             keeps=self.keeps,
         )
 
@@ -125,6 +127,11 @@ class Work:
         """Why nothing goes on, if every item that is left has failed: the last of the reasons."""
         errors = [run.error for run in self._open.values()]
         return errors[-1] if errors and all(errors) else None
+
+    @property
+    def began(self) -> bool:
+        """Whether an item that has no line yet was given to our engine."""
+        return any(run.began for run in self._open.values())
 
     @property
     def hopeless(self) -> bool:

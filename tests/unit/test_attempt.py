@@ -2,15 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 import pytest
 
 from consumers.drain import Drain
+from consumers.engine import Sampling, Step
 from consumers.lease import Lease
 from consumers.work import Work
 from fleet.claim import ALONE_MAX, Claim
-from fleet.errors import BrokerUnreachable, LeaseLost
+from fleet.errors import BrokerUnreachable, EngineDead, LeaseLost
 from fleet.events import JobReleased, JobRetried
 from fleet.notice import Notice
 from tests.asking import answer_to, chat, text_of
@@ -65,6 +67,43 @@ async def test_an_engine_that_dies_at_once_of_a_job_makes_it_a_suspect() -> None
     assert bench.claim is not None
     assert (bench.claim.suspects, bench.claim.owner) == (1, None)
     assert bench.said.words == [b"-NAK"]
+
+
+async def test_a_job_that_a_dead_engine_never_had_is_no_suspect() -> None:
+    house = House()
+    house.halt.begin(EngineDead("gone"))
+    bench = Bench(chat("innocent"), house=house)
+    await bench.run()
+    assert house.engine.began == []
+    assert bench.claim is not None
+    assert (bench.claim.suspects, bench.claim.history) == (0, ())
+    assert bench.said.words == [b"-NAK"]
+
+
+async def test_a_bug_that_shows_while_the_engine_dies_is_not_hidden_by_its_death() -> None:
+    class Broken(Engine):
+        def decode(self, token_ids: Sequence[int]) -> str:
+            raise KeyError("a bug")
+
+        async def generate(
+            self, prompt_ids: Sequence[int], sampling: Sampling, *, request_id: str,
+            priority: int, salt: str = "",
+        ) -> AsyncGenerator[Step, None]:  # fmt: skip
+            steps = super().generate(
+                prompt_ids, sampling, request_id=request_id, priority=priority, salt=salt
+            )
+            try:
+                async for step in steps:
+                    yield step
+            finally:
+                if request_id == "t/j/1/0":
+                    raise EngineDead("gone")
+
+    bench = Bench(chat("x", 1), chat("y", 10_000), house=House(Broken()))
+    with pytest.raises(ExceptionGroup) as failed:
+        await bench.run()
+    assert failed.group_contains(KeyError)
+    assert failed.group_contains(EngineDead)
 
 
 async def test_a_notice_saves_what_does_not_fit_and_hands_over_at_once() -> None:
