@@ -131,11 +131,25 @@ class Server:
         Raises BrokerUnreachable when it does not start.
         """
         ports = self._folder / "ports"
+        try:
+            self._process = await self._spawn(self._prepared(ports, port, monitor_port))
+        except OSError as error:  # a full disk, no memory for a process, a program that was removed
+            raise BrokerUnreachable(
+                f"nats-server could not be started in {self._folder}: {error}"
+            ) from error
+        found = await _ready(self._process, ports, self.log)
+        self.url, self.monitor = found.nats[0], found.monitoring[0]
+
+    def _prepared(self, ports: Path, port: int, monitor_port: int) -> Path:
+        """Write the configuration, and make room for the file of ports."""
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir()
         config = self._folder / "nats-server.conf"
         config.write_text(_configuration(self._folder, ports, self.log, port, monitor_port))
-        self._process = await asyncio.create_subprocess_exec(
+        return config
+
+    async def _spawn(self, config: Path) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             self._program,
             "--config",
             config,
@@ -149,8 +163,6 @@ class Server:
             # The lock lives as long as the server, even where that outlives us.
             pass_fds=(self._lock,),
         )
-        found = await _ready(self._process, ports, self.log)
-        self.url, self.monitor = found.nats[0], found.monitoring[0]
 
     async def keep_up(self) -> None:
         """Start it again whenever it dies; never returns.
@@ -243,7 +255,11 @@ def _locked(folder: Path) -> Iterator[int]:
     """Hold the folder: two servers on one store destroy it."""
     import fcntl  # noqa: PLC0415 - absent on Windows, and this module is imported there
 
-    with (folder / "lock").open("w") as file:
+    try:
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be the broker's folder: {error}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from fleet.broker.server import find_server, serve
+from fleet.broker.server import Server, find_server, serve
 from fleet.errors import BrokerUnreachable, UsageError
 from tests.integration.brokers import connected
 
@@ -100,6 +100,22 @@ async def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
                 pass
     async with serve(tmp_path):
         pass
+
+
+async def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(UsageError, match="cannot be the broker's folder"):
+        async with serve(tmp_path):
+            pass
+
+
+async def test_a_server_that_cannot_be_started_is_told_as_one_that_did_not_start(
+    tmp_path: Path,
+) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        gone = Server(tmp_path / "gone", tmp_path, lock.fileno())
+        with pytest.raises(BrokerUnreachable, match="could not be started"):
+            await gone.start(0)
 
 
 async def test_a_port_in_use_is_told_with_the_log(tmp_path: Path) -> None:
