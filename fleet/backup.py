@@ -88,6 +88,7 @@ def read_listing(folder: Path) -> Listing:
     for kept in listing.streams:
         if kept.stream not in ORDER:
             raise UsageError(f"{folder} holds {plain(kept.stream)}, which is no stream of a fleet")
+        _about(folder / kept.stream / ABOUT, kept.stream)
         if _digest(folder / kept.stream / DATA) != kept.sha256:
             raise UsageError(
                 f"{folder / kept.stream / DATA} is not what was copied: take another backup"
@@ -119,7 +120,7 @@ async def put_back(
             "restore --only-missing"
         )
     for kept in wanted:
-        copied = _about(folder / kept.stream / ABOUT)
+        copied = _about(folder / kept.stream / ABOUT, kept.stream)
         if replicas is not None:
             config = copied.config | {"num_replicas": replicas}
             copied = msgspec.structs.replace(copied, config=config)
@@ -148,11 +149,14 @@ async def _chunks(file: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _about(file: Path) -> Copied:
+def _about(file: Path, stream: str) -> Copied:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Copied)
+        copied = msgspec.json.decode(file.read_bytes(), type=Copied)
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} is damaged ({plain(str(error))}): take another backup") from error
+    if copied.config.get("name") != stream:
+        raise UsageError(f"{file} is not about {stream}: put back what was copied as it was")
+    return copied
 
 
 def _begin(folder: Path) -> Path:

@@ -1,13 +1,14 @@
 """A backup is whole or none, and what is put back is what was there."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from fleet.backup import DATA, LIST, ORDER, Kept, back_up, put_back, read_listing
+from fleet.backup import ABOUT, DATA, LIST, ORDER, Kept, back_up, put_back, read_listing
 from fleet.broker.connection import Connection
 from fleet.broker.provision import drift, provision
 from fleet.broker.queue import Delivery, Puller
@@ -104,6 +105,8 @@ async def test_a_backup_that_breaks_off_is_none(busy: Connection, tmp_path: Path
 DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
     ("a flipped byte", lambda at: flip(at / "RESULTS" / DATA)),
     ("a missing stream", lambda at: (at / "RESULTS" / DATA).unlink()),
+    ("a cut description", lambda at: (at / "RESULTS" / ABOUT).write_bytes(b'{"config": {')),
+    ("another's description", lambda at: shutil.copy(at / "DEAD" / ABOUT, at / "RESULTS" / ABOUT)),
     ("a cut list", lambda at: (at / LIST).write_bytes((at / LIST).read_bytes()[:99])),
     ("a foreign stream", lambda at: rename(at / LIST)),
 ]
