@@ -10,8 +10,11 @@ from typing import Literal
 import msgspec
 
 from fleet.events import AnyEvent
+from fleet.subjects import plain
 
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# Characters of one value in a line for people.
+SHOWN = 4000
 log = logging.getLogger("fleet.events")
 # The trace of the job that is being worked on, 32 hex digits.
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
@@ -39,7 +42,8 @@ class _Line(logging.Formatter):
                 fields["error"] = self.formatException(record.exc_info)
             # One line, whatever an error's text holds.
             return json.dumps(fields | extra, default=str)
-        pairs = " ".join(f"{key}={value}" for key, value in extra.items())
+        # An error may quote what a stranger sent: here it begins no line, and commands no terminal.
+        pairs = " ".join(f"{key}={plain(str(value), limit=SHOWN)}" for key, value in extra.items())
         line = f"{at}Z {record.levelname.lower():7} {record.getMessage()} {pairs}".rstrip()
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)

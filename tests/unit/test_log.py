@@ -1,0 +1,34 @@
+"""A line of the log, whatever is in it."""
+
+import json
+import logging
+
+import pytest
+
+from fleet.log import formatter
+
+HOSTILE = "no\n2026-11-26T00:00:00Z info    all is well \x1b[2J\u202e"
+
+
+def lines(*, as_json: bool, **extra: object) -> list[str]:
+    record = logging.makeLogRecord({"msg": "a job was refused", "levelname": "WARNING", **extra})
+    return formatter(as_json=as_json).format(record).splitlines()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_a_stranger_sent_begins_no_line_and_commands_no_terminal(as_json: bool) -> None:
+    (line,) = lines(as_json=as_json, cause=HOSTILE)
+    assert line.isprintable()
+
+
+def test_a_line_for_people_has_its_fields_behind_the_text() -> None:
+    (line,) = lines(as_json=False, job_id="j", count=3)
+    assert line.endswith(" warning a job was refused job_id=j count=3")
+
+
+def test_a_line_for_machines_is_json() -> None:
+    (line,) = lines(as_json=True, job_id="j", cause=HOSTILE)
+    fields = json.loads(line)
+    assert (fields["text"], fields["job_id"], fields["cause"]) == (
+        "a job was refused", "j", HOSTILE
+    )  # fmt: skip
