@@ -13,11 +13,10 @@ import msgspec
 
 from fleet.errors import UsageError
 from fleet.job import MAX_ITEMS, MIB, BadItem, Item
-from fleet.manifest import MAX_JOBS, Layout, layout_of
+from fleet.manifest import MAX_JOBS, MAX_LINES, Layout, layout_of
 from fleet.subjects import shown
 from fleet.wire import decode_item
 
-MAX_LINES: Final = 1_000_000
 DEFAULT_CHUNK: Final = 64
 _HEAD, _TAIL = b'{"requests":[', b"]}"
 # Under the limit of a job (512 KiB), so that its subject and headers have room too.

@@ -18,6 +18,8 @@ from fleet.subjects import identifier
 # Six digits, always: a fixed width keeps `<batch>-<n>` unambiguous and in order when sorted.
 _DIGITS: Final = 6
 MAX_JOBS: Final = 10**_DIGITS
+# Requests of a batch, which are the lines of its file.
+MAX_LINES: Final = 1_000_000
 MAX_BATCH_ID: Final = 64 - 1 - _DIGITS
 _JOB: Final = re.compile(rf"(?P<batch>.+)-(?P<number>[0-9]{{{_DIGITS}}})")
 
@@ -65,9 +67,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
 
     def __post_init__(self) -> None:
-        # What is stored may be forged, and work is planned by the layout.
-        if not 0 <= self.submitted_jobs <= self.jobs <= MAX_JOBS:
-            raise ValueError(f"{self.submitted_jobs} of {self.jobs} jobs make no sense")
+        # What is stored may be forged, and work is planned, and room made, by the layout.
+        if not 0 <= self.submitted_jobs <= self.jobs <= MAX_JOBS or self.items > MAX_LINES:
+            raise ValueError(
+                f"{self.submitted_jobs} of {self.jobs} jobs with {self.items} items make no sense"
+            )
 
     @property
     def jobs(self) -> int:

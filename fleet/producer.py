@@ -24,7 +24,7 @@ from fleet.errors import JobRejected
 from fleet.follow import Follower, Place
 from fleet.job import BadItem, Item, ResultLine, Tier, TokenDelta
 from fleet.publish import grouped, publish, publish_all
-from fleet.subjects import identifier, job_subject, token
+from fleet.subjects import identifier, job_subject, tier_of, token
 from fleet.tracing import current
 from fleet.wire import decode_envelope, decode_items, decode_job, job_headers
 
@@ -78,13 +78,13 @@ class Producer:
         with the same id then.
         StoreUnavailable, StoreRefused: a large request could not be uploaded, nothing was sent.
         """
-        payload = _encoded(request)
+        payload, tier = _encoded(request), tier_of(tier)
         if self._store is not None and is_large(payload):
             part = part_of(payload)
-            _check(decode_items(part.data.splitlines(), tier=Tier(tier)))
+            _check(decode_items(part.data.splitlines(), tier=tier))
             (payload,) = await check_in(self._store, self._tenant, [part])
         ticket, message = self._prepare(
-            payload, model=model, tier=Tier(tier), job_id=job_id, batch=batch, deadline=deadline,
+            payload, model=model, tier=tier, job_id=job_id, batch=batch, deadline=deadline,
             traceparent=traceparent,
         )  # fmt: skip
         receipt = await publish(self._connection, [message])

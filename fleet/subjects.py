@@ -79,6 +79,15 @@ def durable(tier: Tier, model: str) -> str:
     return f"{tier}_{model}"
 
 
+def tier_of(text: str) -> Tier:
+    """Return the tier of that name. Raises JobRejected."""
+    if text not in TIERS:
+        raise JobRejected(
+            f"tier {shown(text)} does not exist: use {', '.join(TIERS)}", code="unknown_tier"
+        )
+    return Tier(text)
+
+
 def job_subject(tier: Tier, model: str, tenant: str) -> str:
     """Build the subject on which a job is published."""
     return f"jobs.{tier}.{token(model, what='model')}.{token(tenant, what='tenant')}"
@@ -92,11 +101,7 @@ def parse_job_subject(subject: str) -> JobSubject:
             f"subject {shown(subject)} is not jobs.<tier>.<model>.<tenant>", code="invalid_subject"
         )
     _, tier, model, tenant = parts
-    if tier not in TIERS:
-        raise JobRejected(
-            f"tier {shown(tier)} does not exist: use {', '.join(TIERS)}", code="unknown_tier"
-        )
-    return JobSubject(Tier(tier), token(model, what="model"), token(tenant, what="tenant"))
+    return JobSubject(tier_of(tier), token(model, what="model"), token(tenant, what="tenant"))
 
 
 def results_subject(tenant: str, batch: str | None, job: str) -> str:

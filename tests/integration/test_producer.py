@@ -89,6 +89,12 @@ async def test_a_bad_request_is_refused_before_it_is_sent(
     assert "subjects" not in json.loads(info.payload)["state"]
 
 
+async def test_a_tier_that_is_none_is_refused(provisioned: Connection, unique: str) -> None:
+    with pytest.raises(JobRejected, match="tier 'fast' does not exist: use realtime") as caught:
+        await Producer(provisioned, tenant=unique).submit(chat("x"), model=unique, tier="fast")
+    assert caught.value.code == "unknown_tier"
+
+
 @pytest.mark.parametrize("name", ["a.b", "*", "", "x" * 65, "a b", "é"])
 async def test_a_bad_id_is_refused(provisioned: Connection, unique: str, name: str) -> None:
     producer = Producer(provisioned, tenant=unique)

@@ -110,7 +110,9 @@ def test_the_time_left_follows_from_the_last_minute() -> None:
     assert pace.eta_s(70.0, RequestCounts(100, 40, 10)) == pytest.approx(50 * 60 / 40)
 
 
-@pytest.mark.parametrize("layout", [(Run(10**6, 1), Run(1, 1)), (Run(1, 1),)])
+@pytest.mark.parametrize(
+    "layout", [(Run(10**6, 1), Run(1, 1)), (Run(1000, 1000), Run(1, 1)), (Run(1, 1),)]
+)
 def test_a_record_whose_numbers_make_no_sense_is_refused(layout: tuple[Run, ...]) -> None:
     with pytest.raises(ValueError, match="make no sense"):
         manifest(layout=layout)
