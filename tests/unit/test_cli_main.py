@@ -135,3 +135,25 @@ def test_a_coroutine_runs_to_its_result() -> None:
         return 42
 
     assert run(answer()) == 42
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_one_that_nobody_reads(closed: str) -> None:
+    script = (
+        "import asyncio, click\nfrom fleet.cli import main as frame\n"
+        "from fleet.cli.options import run\nfrom fleet.cli.terminal import write\n"
+        "@click.command\ndef speak():\n"
+        "    run(asyncio.sleep(0)); click.echo('out'); write('text'); click.echo('err', err=True)\n"
+        "frame.cli.get_command = lambda *_: speak\nframe.main(['speak'])\n"
+    )
+    shell = f'{sys.executable} -c "$0" {closed}'
+    ran = subprocess.run(["sh", "-c", shell, script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr in {"", "err\n"}
+
+
+def test_a_full_disk_is_told_in_a_line() -> None:
+    shell = f"{sys.executable} -c 'from fleet.cli.main import main; main([\"--help\"])' > /dev/full"
+    ran = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr == ("fleet: not all could be written: No space left on device: make room\n")
