@@ -1,6 +1,6 @@
 """Jobs and batches to rows, and which of them are in trouble. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias, overload
 
 import msgspec
@@ -90,6 +90,10 @@ class JobRows(Sequence[JobRow]):
             return JobRows(self._jobs[at], self._now)
         return _job(self._jobs[at], self._now)
 
+    def where(self, holds: Callable[[JobFact], bool]) -> "JobRows":
+        """Give those of jobs of which something holds."""
+        return JobRows([job for job in self._jobs if holds(job)], self._now)
+
 
 @once
 def job_rows(snapshot: FleetSnapshot) -> JobRows:
@@ -131,8 +135,7 @@ def _job(job: JobFact, now: float) -> JobRow:
     saved_s = None if saved_at is None else max(0.0, now - saved_at)
     left_s = None if job.deadline is None else job.deadline - now
     return JobRow(
-        # An id may be stored twice, a place only once.
-        key=f"{job.tier}.{job.sequence}",
+        key=key_of(job),
         tier=job.tier,
         model=job.model,
         tenant=job.tenant,
@@ -150,6 +153,11 @@ def _job(job: JobFact, now: float) -> JobRow:
         trouble=_trouble(job, now),
         error=job.error,
     )
+
+
+def key_of(job: JobFact) -> str:
+    """Name a job's row: an id may be stored twice, a place only once."""
+    return f"{job.tier}.{job.sequence}"
 
 
 def saved_since(job: JobFact) -> float | None:

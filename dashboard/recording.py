@@ -9,6 +9,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from dashboard.job_rows import key_of
 from dashboard.moment import moment
 from dashboard.pace import Past
 from dashboard.snapshot import (
@@ -91,7 +92,7 @@ class _Tables:
     def __init__(self) -> None:
         self.nodes = _Table[NodeFact](lambda one: one.node.node)
         self.queues = _Table[QueueFact](lambda one: f"{one.tier}.{one.model}")
-        self.jobs = _Table[JobFact](lambda one: f"{one.tier}.{one.sequence}")
+        self.jobs = _Table[JobFact](key_of)
         self.batches = _Table[BatchFact](lambda one: f"{one.tenant}.{one.batch}")
         self.pools = _Table[PoolFact](lambda one: one.model)
 
