@@ -83,7 +83,7 @@ def init(folder: Path) -> None:
     """Make a register with a key for each of the fleet's identities, and no tenant yet."""
     from fleet.cli.tenant_files import opened
 
-    with opened(folder) as place:
+    with opened(folder, new=True) as place:
         if place.register_file.exists():
             raise UsageError(
                 f"{place.register_file} exists: `fleet tenant add` and `rotate` change it"

@@ -53,10 +53,7 @@ class Folder:
         try:
             data = self.register_file.read_bytes()
         except FileNotFoundError as error:
-            raise UsageError(
-                f"{self.register_file} does not exist: `fleet tenant init` makes one, --dir names "
-                "another folder"
-            ) from error
+            raise _missing(self.register_file) from error
         register = read_register(data, origin=str(self.register_file))
         self._finish(register)
         return register
@@ -124,8 +121,10 @@ class Folder:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Folder]:
-    """Open the folder, for one process at a time. Raises UsageError."""
+def opened(path: Path, *, new: bool = False) -> Iterator[Folder]:
+    """Open the folder, for one process at a time; new: make it. Raises UsageError."""
+    if not new and not (path / REGISTER).exists():
+        raise _missing(path / REGISTER)
     try:
         (path / KEYS).mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (path / ".lock").open("w")
@@ -139,6 +138,12 @@ def opened(path: Path) -> Iterator[Folder]:
                 f"another `fleet tenant` works in {path}: wait until it has ended"
             ) from error
         yield Folder(path)
+
+
+def _missing(register: Path) -> UsageError:
+    return UsageError(
+        f"{register} does not exist: `fleet tenant init` makes one, --dir names another folder"
+    )
 
 
 def reload(pid_file: Path) -> int:

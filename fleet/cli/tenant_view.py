@@ -51,9 +51,15 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 )  # fmt: skip
 @options.nats
 @folder_option
+@options.as_json
 @click.pass_context
-def check(context: click.Context, *, servers: bool, nats: str | None, folder: Path) -> None:
-    """Say whether a change is half-done, here or at a server: exit code 1 and what it is."""
+def check(
+    context: click.Context, *, servers: bool, nats: str | None, folder: Path, as_json: bool
+) -> None:
+    """Say whether a change is half-done, here or at a server: exit code 1 and what it is.
+
+    With --json: an object with `ok`, and with `found`, a text for each thing.
+    """
     from fleet.cli.tenant_files import opened
 
     with opened(folder) as place:
@@ -61,8 +67,11 @@ def check(context: click.Context, *, servers: bool, nats: str | None, folder: Pa
         found = place.state(register)
         if servers:
             found += options.run(_behind(register, place.seed_file(f"{MARK}system"), nats))
-    for line in found:
-        click.echo(line)
+    if as_json:
+        click.echo(msgspec.json.encode({"ok": not found, "found": found}))
+    else:
+        for line in found:
+            click.echo(line)
     if found:
         click.echo(
             "`fleet tenant apply` writes the accounts anew; then reload each server", err=True

@@ -155,3 +155,21 @@ def test_a_server_that_is_not_there_is_named(folder: Path, tmp_path: Path) -> No
     result = tenant(folder, "apply", "--reload", str(tmp_path / "no.pid"))
     assert isinstance(result.exception, UsageError)
     assert "no.pid names no running server" in str(result.exception)
+
+
+@pytest.mark.parametrize("words", ["ls", "check", "add acme", "context acme --url nats://h"])
+def test_a_folder_without_a_register_stays_as_it_is(tmp_path: Path, words: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    ran = tenant(elsewhere, *words.split())
+    assert isinstance(ran.exception, UsageError)
+    assert "`fleet tenant init` makes one" in str(ran.exception)
+    assert not elsewhere.exists()
+
+
+def test_whether_a_change_is_half_done_is_told_as_json_too(folder: Path) -> None:
+    assert json.loads(tenant(folder, "check", "--json").stdout) == {"ok": True, "found": []}
+    (folder / "accounts.conf").write_text("")
+    half = tenant(folder, "check", "--json")
+    assert half.exit_code == 1
+    [found] = json.loads(half.stdout)["found"]
+    assert "is not what" in found
