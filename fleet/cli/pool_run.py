@@ -34,6 +34,7 @@ from fleet.pool.quotes import BookQuotes, FlatQuotes, Quotes
 from fleet.pool.reaper import Reaper
 from fleet.pool.service import PoolPlan, clock_of, machines, manage, me
 from fleet.pool.switches import Switches
+from fleet.prices import PriceBook
 from fleet.settings import Settings
 from fleet.subjects import plain
 from fleet.systemd import Unit
@@ -171,7 +172,7 @@ async def _ec2(ground: Ground) -> AsyncIterator[Parts]:
             reaper=Reaper(), clock=ground.clock,
         ),
         quotes=BookQuotes(
-            load_book(given["prices"]), config.instance_types, SpotMarket(api),
+            _book(given), config.instance_types, SpotMarket(api),
             now=ground.clock.told,
         ),
     )  # fmt: skip
@@ -193,9 +194,7 @@ async def _kubernetes(ground: Ground) -> AsyncIterator[Parts]:
         yield Parts(
             plan=PoolPlan(model=given["model"], provider="kubernetes", zones=_zones(given)),
             hands=Pods(board, given["model"]),
-            quotes=BookQuotes(
-                load_book(given["prices"]), given["instance_types"], now=ground.clock.told
-            ),
+            quotes=BookQuotes(_book(given), given["instance_types"], now=ground.clock.told),
         )
 
 
@@ -207,6 +206,13 @@ def _zones(given: Mapping[str, Any]) -> tuple[str, ...]:
     if not zones:
         raise UsageError("--zones names no zone: write them with commas between")
     return zones
+
+
+def _book(given: Mapping[str, Any]) -> PriceBook:
+    book = load_book(given["prices"])
+    if given["prices"] is None:
+        click.echo(f"prices are {book.source}: name your own with --prices", err=True)
+    return book
 
 
 def _tell(event: AnyEvent, *, as_json: bool) -> None:
