@@ -24,9 +24,12 @@ def command(models: tuple[str, ...], engine: bool) -> None:
     Without a GPU it takes a minute or two and 3 GB, once. Prints the directory of each model.
     """
     from consumers.setup.engine import ensure_engine
-    from consumers.setup.models import cache_dir, ensure_model
+    from consumers.setup.models import cache_dir, check_model, ensure_model
     from consumers.setup.report import Report
 
+    # Before gigabytes are on their way.
+    for name in models:
+        check_model(name)
     report = Report()
     cache = cache_dir(os.environ)
     if engine and not ensure_engine(cache, report):

@@ -80,6 +80,12 @@ def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "overbook"
 
 
+def check_model(name: str) -> None:
+    """Raise UsageError for a name that `ensure_model` will not take; quick."""
+    if name not in MODELS:
+        _own(name)
+
+
 def ensure_model(name: str, cache: Path, *, say: Say = lambda _: None) -> Path:
     """Return the directory of a model, making it first where it is missing or damaged.
 

