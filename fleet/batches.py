@@ -141,7 +141,7 @@ class Batches:
     async def watch(self, batch: str) -> AsyncGenerator[BatchStatus, None]:
         """Yield the status now and whenever it may have changed, until it is final.
 
-        Raises NotFound, and BrokerUnreachable once the broker was silent for PATIENCE_S.
+        Raises NotFound, and what the broker said, or that it said nothing, after PATIENCE_S.
         """
         manifest = await self.manifest(batch)
         tally = Tally(manifest)
@@ -150,8 +150,9 @@ class Batches:
             try:
                 await self._count(manifest, tally)
                 manifest = await self.manifest(batch)
-            except BrokerUnreachable:
-                # The connection comes back by itself: a restart should not end a watch of hours.
+            except (BrokerUnreachable, BrokerRefused):
+                # The connection comes back by itself, to a broker that may refuse for a moment: a
+                # restart should not end a watch of hours.
                 if time.monotonic() - heard_at > PATIENCE_S:
                     raise
             else:

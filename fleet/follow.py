@@ -5,6 +5,7 @@ is noticed and read; and now and then, and after each reconnect, we look for wha
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -17,7 +18,7 @@ from fleet.broker.results import ResultLog
 from fleet.broker.stored import messages
 from fleet.broker.tokens import TokenMessage, TokenStream
 from fleet.endings import CONFLICT
-from fleet.errors import BrokerUnreachable, JobRejected, NotFound
+from fleet.errors import BrokerRefused, BrokerUnreachable, JobRejected, NotFound
 from fleet.job import ResultLine, TokenDelta
 from fleet.live_answer import LiveAnswer
 from fleet.subjects import NO_BATCH, RESULTS, identifier, results_subject, token
@@ -26,6 +27,8 @@ from fleet.wire import BATCH
 # News come by subscription; this is for the one that got lost.
 RECHECK_S: Final = 2.0
 SOON_S: Final = 0.01
+# A broker that comes back refuses for a moment; one that refuses longer will go on refusing.
+REFUSED_S: Final = 10.0
 
 T = TypeVar("T")
 
@@ -82,6 +85,7 @@ class Follower:
         self._where = (place.tenant, place.batch, place.job)
         self._log = ResultLog(connection)
         self._stream = TokenStream(connection)
+        self._log_patience, self._stream_patience = _Patience(), _Patience()
         self._seen = 0
 
     async def result(self) -> tuple[ResultLine, ...]:
@@ -150,18 +154,16 @@ class Follower:
 
     async def _missed(self) -> Sequence[TokenMessage]:
         """Read the stream from where we are; without the broker it is not known, and no matter."""
-        try:
+        with self._stream_patience:
             return await self._stream.read(*self._where, after=self._seen)
-        except BrokerUnreachable:
-            return ()
+        return ()
 
     async def _lines(self) -> tuple[ResultLine, ...] | None:
         """Return the job's lines once all are there."""
-        place = self._place
-        try:
+        place, state = self._place, None
+        with self._log_patience:
             state = await self._log.read(*self._where)
-        except BrokerUnreachable:
-            # The connection comes back by itself, and the wait is the caller's to end.
+        if state is None:
             return None
         if place.sha256 is not None and state.sha256 not in {None, place.sha256}:
             raise JobRejected(
@@ -172,6 +174,28 @@ class Follower:
         if not state.complete:
             return None
         return tuple(sorted(state.lines, key=lambda line: line.fleet.item))
+
+
+class _Patience:
+    """Bears what a broker does that goes away and comes back; the wait is the caller's to end."""
+
+    def __init__(self) -> None:
+        self._refused_at: float | None = None
+
+    def __enter__(self) -> None:
+        """Begin a try."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        match error:
+            case BrokerUnreachable():
+                return True
+            case BrokerRefused():
+                now = time.monotonic()
+                self._refused_at = now if self._refused_at is None else self._refused_at
+                return now - self._refused_at <= REFUSED_S
+            case _:
+                self._refused_at = None
+                return False
 
 
 class _News(asyncio.Queue[T | None]):

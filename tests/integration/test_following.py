@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from fleet.broker.connection import Connection
+from fleet.broker.log_state import LogState
 from fleet.broker.provision import provision
 from fleet.broker.results import ResultLog
 from fleet.broker.tokens import TokenMessage, TokenStream
-from fleet.errors import JobFailed, UsageError
+from fleet.errors import BrokerRefused, JobFailed, UsageError
 from fleet.job import Tier, TokenDelta
 from fleet.live_answer import choices
 from fleet.producer import Producer, Ticket
+from tests.asking import eventually
 from tests.integration.answering import answering
 from tests.integration.brokers import connected
 from tests.server import nats_server
@@ -201,3 +203,46 @@ async def test_a_wait_outlives_a_restart_of_the_broker(tmp_path: Path, unique: s
             ):
                 assert await answer == ["still there"]
                 assert "".join(delta.text for delta in await text) == "still there"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, *, times: int) -> list[str]:
+    """Let the result log be refused, as by a broker that has just come back; tell of each time."""
+    real, refused = ResultLog.read, list[str]()
+
+    async def read(log: ResultLog, tenant: str, batch: str | None, job: str) -> LogState:
+        if len(refused) < times:
+            refused.append(job)
+            raise BrokerRefused("stream RESULTS does not exist or is down")
+        return await real(log, tenant, batch, job)
+
+    monkeypatch.setattr(ResultLog, "read", read)
+    monkeypatch.setattr("fleet.follow.RECHECK_S", 0.05)
+    return refused
+
+
+async def test_a_broker_that_comes_back_and_refuses_at_first_ends_no_wait(
+    provisioned: Connection, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = Producer(provisioned, tenant=unique)
+    ticket = await producer.submit(chat("patient"), model=unique)
+    refused = refuse(monkeypatch, times=3)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(answers(producer, ticket))
+
+        async def borne() -> bool:
+            return len(refused) == 3
+
+        await eventually(borne, "the third refusal")
+        async with answering(provisioned, unique, tier=Tier.REALTIME):
+            assert await waiting == ["patient"]
+
+
+async def test_a_broker_that_goes_on_refusing_is_believed(
+    provisioned: Connection, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = Producer(provisioned, tenant=unique)
+    monkeypatch.setattr("fleet.follow.REFUSED_S", 0.2)
+    ticket = await producer.submit(chat("impatient"), model=unique)
+    refuse(monkeypatch, times=10_000)
+    with pytest.raises(BrokerRefused, match="RESULTS"):
+        await answers(producer, ticket)
