@@ -1,5 +1,6 @@
 """systemd's side of the notify protocol: a socket that remembers what it was told, and when."""
 
+import itertools
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ class Manager:
         self.address = address
         self._heard: list[Word] = []
         self._news = threading.Condition()
+        self._marks = itertools.count()
 
     def hear(self, line: socket.socket) -> None:
         """Take words in until the socket is shut."""
@@ -33,6 +35,14 @@ class Manager:
                 now = time.monotonic()
                 self._heard += [Word(now, word) for word in said.decode().splitlines()]
                 self._news.notify_all()
+
+    def barrier(self) -> Word:
+        """Say something oneself, and wait until it is heard, and so all that was said before."""
+        mark = f"BARRIER={next(self._marks)}"
+        to = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.sendto(mark.encode(), to)
+        return self.until(mark)
 
     def since(self, at: float = 0.0) -> list[Word]:
         """Return what was said after that time."""

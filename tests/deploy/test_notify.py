@@ -10,7 +10,7 @@ from pathlib import Path
 from fleet.broker.provision import provision
 from tests.asking import Asker, chat
 from tests.deploy.listening import Manager, Word, systemd
-from tests.fleets import QUICK, running_consumer
+from tests.fleets import QUICK, STOP_S, running_consumer
 from tests.integration.brokers import connected
 
 WATCHDOG_S = 1.6
@@ -27,9 +27,9 @@ def said_while_stopped(pid: int, manager: Manager) -> list[Word]:
     """Stop a child as a whole for a watchdog's time, and let it go on."""
     os.kill(pid, signal.SIGSTOP)
     os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
-    stopped_at = time.monotonic()
+    stopped = manager.barrier()  # what was on its way was heard before
     time.sleep(WATCHDOG_S)  # the absence of a word takes time
-    said = manager.since(stopped_at + 0.1)  # what was on its way came by then
+    said = manager.since(stopped.at)
     os.kill(pid, signal.SIGCONT)
     return said
 
@@ -61,4 +61,4 @@ async def test_a_consumer_is_ready_when_it_works_and_starves_the_watchdog_when_i
                 run.terminate()
                 manager.until("STATUS=draining: SIGTERM")
                 manager.until("STOPPING=1")
-                assert run.wait(20) == 0
+                assert run.wait(STOP_S) == 0

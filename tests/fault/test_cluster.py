@@ -21,7 +21,7 @@ from tests.server import NatsServer, nats_server
 NAMES = ("n1", "n2", "n3")
 PUBLISHERS = 8
 # An election takes some seconds; a machine that is busy with other things may take longer.
-GAP_S = 20.0
+GAP_S = 40.0
 
 
 @pytest.fixture
@@ -58,12 +58,17 @@ async def test_the_leaders_death_loses_no_acknowledged_job(
                 bound_s=GAP_S + 20,
             )
         assert await leader_of(connection) != leader
-        stored = [one async for one in messages(connection, "JOBS_BATCH", "jobs.batch.m.t")]
-    found = {one.headers["Fleet-Job-Id"] for one in stored}
-    assert {job for _, job in acknowledged} <= found
+        jobs = {job for _, job in acknowledged}
+        # Any of the three answers, and may be a moment behind the one that acknowledged.
+        await eventually(lambda: are_there(connection, jobs), "every acknowledged job")
     gap_s = max(after - before for before, after in pairwise(sorted(at for at, _ in acknowledged)))
     say(f"cluster: {gap_s:.1f} s without a receipt, 0 of {len(acknowledged)} lost")
     assert gap_s < GAP_S
+
+
+async def are_there(connection: Connection, jobs: set[str]) -> bool:
+    stored = messages(connection, "JOBS_BATCH", "jobs.batch.m.t")
+    return jobs <= {one.headers["Fleet-Job-Id"] async for one in stored}
 
 
 async def replicated(connection: Connection) -> None:

@@ -17,6 +17,8 @@ from tests.server import NatsServer, nats_server
 STORE_BYTES = 24 * 1024 * 1024
 SMALL = 'jetstream {{ store_dir: "{folder}", max_file_store: {size} }}'
 PIECE = b"x" * 500_000
+# Of the pieces that the store holds.
+MOST = 44
 NO_ROOM = 10023
 ITEMS, TOKENS = 4, 120
 
@@ -38,6 +40,10 @@ async def test_a_full_store_refuses_clearly_and_heals(
         with running_fleet(tmp_path / "fleet", *flags) as fleet:
             asker = Asker(connection, unique)
             body = chunk([chat(f"item {n}", TOKENS, temperature=0) for n in range(ITEMS)])
+            # Little is left to write when the job begins, so it has not ended when all is full.
+            await connection.api("STREAM.CREATE.FILLER", {"name": "FILLER", "subjects": ["filler"]})
+            for _ in range(MOST):
+                await connection.append("filler", PIECE)
             await asker.publish("batch", body, headers={"Fleet-Job-Id": "job"})
             refusal = await fill(connection)
             assert refusal.err_code == NO_ROOM
@@ -69,7 +75,6 @@ async def unreserved(connection: Connection) -> None:
 
 async def fill(connection: Connection) -> ApiError:
     """Write until the broker refuses."""
-    await connection.api("STREAM.CREATE.FILLER", {"name": "FILLER", "subjects": ["filler"]})
     while True:
         try:
             await connection.append("filler", PIECE)

@@ -11,11 +11,25 @@ import pytest
 from fleet.broker import control
 from fleet.broker.nodes import Nodes
 from fleet.control import DrainOrder, ResumeOrder
-from fleet.events import EngineLost, NodeDraining, NodeHinted, NodeReady, NodeResumed
+from fleet.events import (
+    EngineLost,
+    NodeDraining,
+    NodeHinted,
+    NodeReady,
+    NodeResumed,
+    NodeStopped,
+)
 from fleet.job import ResultLine
 from fleet.node import Node
 from tests.asking import Asker, answer_to, chat, chunk, event_of, events_of, eventually, text_of
-from tests.fleets import QUICK, RunningFleet, running_consumer, running_fleet
+from tests.fleets import (
+    QUICK,
+    READY_S,
+    STOP_S,
+    RunningFleet,
+    running_consumer,
+    running_fleet,
+)
 from tests.integration.brokers import connected
 from tests.metadata.stub import REBALANCE, serving
 from tests.ports import free_port
@@ -43,14 +57,14 @@ async def test_a_node_that_is_called_back_in_time_works_on(
     (name,) = fleet.nodes
     await publish(asker, "interrupted")
     await beat_of(asker, name, jobs=1)
-    heard = await control.ask(asker.connection, name, DrainOrder(left_s=30, source="drill"))
+    heard = await control.ask(asker.connection, name, DrainOrder(left_s=300, source="drill"))
     assert heard.changed
     node = await beat_of(asker, name, state="drained")
     assert (node.notice, node.jobs) == ("drill", 0)
     assert node.leaves_at is not None
-    assert 20 < node.leaves_at - time.time() <= 30
+    assert 200 < node.leaves_at - time.time() <= 300
     await publish(asker, "waiting")
-    again = await control.ask(asker.connection, name, DrainOrder(left_s=60, source="drill"))
+    again = await control.ask(asker.connection, name, DrainOrder(left_s=600, source="drill"))
     assert not again.changed  # the earlier end counts
     resumed = await control.ask(asker.connection, name, ResumeOrder(source="drill"))
     assert (resumed.changed, resumed.state) == (True, "ready")
@@ -66,13 +80,15 @@ async def test_a_node_that_is_not_called_back_ends_just_before_its_time(
     fleet: RunningFleet, asker: Asker
 ) -> None:
     (name,) = fleet.nodes
-    told_at = time.monotonic()
-    await control.ask(asker.connection, name, DrainOrder(left_s=4, source="drill"))
-    await beat_of(asker, name, state="drained")
+    await control.ask(asker.connection, name, DrainOrder(left_s=8, source="drill"))
+    node = await beat_of(asker, name, state="drained")
     ended = fleet.next_event("ended", node=name)
-    assert 2.5 < time.monotonic() - told_at < 4.2
     assert (ended["code"], ended["replaced_in_s"]) == (0, None)
     assert await Nodes(asker.connection).list() == []
+    stopped = await event_of(asker.connection, NodeStopped, node=name)
+    assert node.leaves_at is not None
+    # A machine that is busy with other things may make it a little late.
+    assert node.leaves_at - 2 < stopped.at < node.leaves_at + 1
 
 
 async def test_a_hint_keeps_batches_away_and_drains_nothing(tmp_path: Path, unique: str) -> None:
@@ -111,8 +127,10 @@ async def test_a_consumer_outlives_its_engine_and_gives_up_one_that_dies_again_a
             # Three restarts; the fourth death ends the process, and another one comes.
             ended = fleet.next_event("ended", node=name, bound_s=90)
             assert ended["code"] == 1
-            deaths = [event.restarts for event in await events_of(connection, EngineLost)]
-            assert deaths[:4] == [True, True, True, False]
+            deaths = [
+                event.restarts for event in await events_of(connection, EngineLost, node=name)
+            ]
+            assert deaths == [True, True, True, False]
             ready = await events_of(connection, NodeReady, node=name)
             assert len(ready) == 4
             fleet.next_event("replaced", node=name)
@@ -126,7 +144,7 @@ async def test_probes_tell_what_a_consumer_is_up_to(tmp_path: Path, unique: str)
         **QUICK,
         "FLEET_HEALTH_PORT": str(port),
         "FLEET_BLOCKED_S": "3",
-        "FLEET_FAULTS": "generate.after=block:7@1",
+        "FLEET_FAULTS": "generate.after=block:12@1",
     }
     name = "probed"
     with (
@@ -147,7 +165,7 @@ async def test_probes_tell_what_a_consumer_is_up_to(tmp_path: Path, unique: str)
             assert probe(port, "/livez") == (200, "ok")
             await control.ask(connection, name, DrainOrder(left_s=60, source="drill"))
             assert probe(port, "/livez") == (200, "ok")
-            assert probe(port, "/readyz") == (503, "the consumer is drained")
+            await eventually(lambda: is_drained(port), "its last job to be settled")
 
 
 def test_signals_that_come_late_do_not_make_a_drained_consumer_look_killed(tmp_path: Path) -> None:
@@ -156,7 +174,7 @@ def test_signals_that_come_late_do_not_make_a_drained_consumer_look_killed(tmp_p
         running_consumer(tmp_path, fleet.nats, "spot", "--node", "told-often") as process,
     ):
         wait_for_line(tmp_path / "spot.log", "node_ready")
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + STOP_S
         while process.poll() is None and time.monotonic() < give_up:
             process.terminate()
             time.sleep(0.01)
@@ -164,10 +182,14 @@ def test_signals_that_come_late_do_not_make_a_drained_consumer_look_killed(tmp_p
 
 
 def wait_for_line(log: Path, text: str) -> None:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + READY_S
     while text not in log.read_text():
         assert time.monotonic() < give_up, f"{text} did not come:\n{log.read_text()}"
         time.sleep(0.05)
+
+
+async def is_drained(port: int) -> bool:
+    return probe(port, "/readyz") == (503, "the consumer is drained")
 
 
 async def sick(port: int) -> None:
@@ -206,7 +228,7 @@ async def beat_of(asker: Asker, name: str, **fields: object) -> Node:
 
 def probe(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
             return answer.status, answer.read().decode().strip()
     except urllib.error.HTTPError as answer:
         return answer.code, answer.read().decode().strip()

@@ -30,6 +30,9 @@ from tests.integration.cli import end, start
 from tests.server import NatsServer, nats_server
 
 ACK_WAIT_S = float(QUICK["FLEET_ACK_WAIT_S"])
+LONG_S = 30.0
+# What a machine that is busy with other things takes to go on.
+LATE_S = 10.0
 RATE = 20
 TOKENS = 120
 ENOUGH = 30  # tokens that are read before the blow
@@ -127,7 +130,8 @@ async def scene_at(
 ) -> AsyncIterator[Scene]:
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(connected(server.url))
-        await provision(connection, [MODEL], ack_wait_s=ACK_WAIT_S)
+        ack_wait_s = float(env.get("FLEET_ACK_WAIT_S", ACK_WAIT_S))
+        await provision(connection, [MODEL], ack_wait_s=ack_wait_s)
         fleet = stack.enter_context(
             samplers(folder / "fleet", server.url, "one", "two", rate=RATE, env=env)
         )
@@ -153,14 +157,14 @@ async def test_a_kill_is_a_pause(
             await reader.has(ENOUGH)
             scene.send(await scene.owner(), signal.SIGKILL)
         await scene.check(ticket, reading.result())
-        assert reader.longest_pause_s < ACK_WAIT_S + 2
+        assert reader.longest_pause_s < ACK_WAIT_S + LATE_S
         (line,) = await scene.producer.result(ticket)
         assert line.fleet.interruptions == 1
         assert line.fleet.resumed != "restarted"
 
 
 async def test_a_notice_is_a_short_pause(tmp_path: Path, server: NatsServer, unique: str) -> None:
-    env = {"FLEET_DRAIN_S": "2.5", "FLEET_DRAIN_RESERVE_S": "2"}
+    env = {"FLEET_DRAIN_S": "2.5", "FLEET_DRAIN_RESERVE_S": "2", "FLEET_ACK_WAIT_S": f"{LONG_S:g}"}
     async with scene_at(tmp_path, server, unique, **env) as scene:
         ticket, reader = await scene.ask(), Reader()
         async with asyncio.TaskGroup() as group:
@@ -168,7 +172,8 @@ async def test_a_notice_is_a_short_pause(tmp_path: Path, server: NatsServer, uni
             await reader.has(ENOUGH)
             scene.send(await scene.owner(), signal.SIGTERM)
         await scene.check(ticket, reading.result())
-        assert reader.longest_pause_s < 1, "half a second, on a machine that is not busy"
+        # Half a second on a machine that is not busy; a lease that had to lapse would be seen.
+        assert reader.longest_pause_s < LONG_S / 2
         (line,) = await scene.producer.result(ticket)
         assert line.fleet.interruptions == 1
 

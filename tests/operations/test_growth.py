@@ -1,9 +1,12 @@
 """What docs/scale.md says of growth: that it is configuration."""
 
+from contextlib import suppress
 from pathlib import Path
 
+from fleet.broker.connection import Connection
 from fleet.broker.provision import provision
-from tests.asking import MODEL, Asker, answer_to, chat, text_of
+from fleet.errors import BrokerRefused, BrokerUnreachable
+from tests.asking import MODEL, Asker, answer_to, chat, eventually, text_of
 from tests.fleets import running_consumer
 from tests.integration.brokers import connected
 from tests.ports import free_port
@@ -32,5 +35,13 @@ async def test_consumers_and_producers_behind_a_leaf_node_are_as_good_as_beside_
             await provision(connection, [MODEL])
         with running_consumer(tmp_path / "spot", here.url, "spot"):
             async with connected(here.url) as connection:
+                await eventually(lambda: is_joined(connection), "the line to the hub")
                 (line,) = await Asker(connection, unique).ask("batch", chat("far away"))
         assert text_of(line) == answer_to("far away")
+
+
+async def is_joined(connection: Connection) -> bool:
+    with suppress(BrokerRefused, BrokerUnreachable):
+        await connection.api("STREAM.INFO.JOBS_BATCH")
+        return True
+    return False

@@ -98,9 +98,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
         made.said |= {f"fleet {' '.join(show)}": shown(show, env) for show in SHOWS}
         pids = {pid for one in (fleet.process, numbers, alone) for pid in descendants(one.pid)}
         made.listened = listening(pids)
-        made.said["the list of processes"] = "\n".join(
-            Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in pids
-        )
+        made.said["the list of processes"] = "\n".join(map(command_of, pids))
         made.said |= asyncio.run(stored(url))
     made.said |= fleet.logs()
     made.said |= {name: log.read_text() for name, log in made.logs.items()}
@@ -202,6 +200,14 @@ def read(port: int, path: str) -> str:
         except OSError:
             assert time.monotonic() < give_up, f"nobody answers on {port}"
             time.sleep(0.2)
+
+
+def command_of(pid: int) -> str:
+    """Read a process's words; none where it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def places(scene: Scene, words: str) -> list[str]:
