@@ -52,12 +52,23 @@ log = logging.getLogger(__name__)
 )
 @click.option("--task", type=click.Choice(["generate", "embed"]), help="Kind of model.")
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="What the engine runs on; auto: a GPU where there is one.",
 )
 @click.option("--dtype", metavar="TYPE", help="float32 makes greedy resume exact; default on CPU.")
 @click.option("--max-model-len", type=click.IntRange(1), metavar="N", help="Context in tokens.")
 @click.option("--kv-cache", metavar="BYTES", type=click.IntRange(1), help="Size of the KV cache.")
-@click.option("--tensor-parallel-size", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--tensor-parallel-size",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="GPUs over which the model is split.",
+)
 @click.option(
     "--engine-arg",
     multiple=True,

@@ -46,7 +46,7 @@ def status(*, batch: str, nats: str | None, tenant: str, as_json: bool) -> None:
     print_status(_with(nats, tenant, lambda batches: batches.status(batch)), as_json=as_json)
 
 
-@command.command("watch")
+@command.command("watch", short_help="Stay until a batch is complete.")
 @batch_argument
 @options.nats
 @options.tenant
@@ -58,7 +58,7 @@ def watch(*, batch: str, nats: str | None, tenant: str, as_json: bool) -> int:
     return exit_code(last)
 
 
-@command.command("results")
+@command.command("results", short_help="Write answers and errors into two files.")
 @batch_argument
 @click.option(
     "--dir",

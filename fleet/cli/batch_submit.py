@@ -24,13 +24,14 @@ WRONG: Final = 2
 _NAME_LENGTH: Final = 200
 
 
-@click.command("submit")
+@click.command("submit", short_help="Check a file and queue all of it; print the batch's name.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--model", metavar="NAME", help="Served name; without it the bodies' `model` counts.")
 @click.option("--batch", metavar="NAME", help="A name for it; without one it is a digest.")
 @click.option(
     "--chunk",
     type=click.IntRange(1, MAX_ITEMS),
+    metavar="N",
     default=DEFAULT_CHUNK,
     show_default=True,
     help="The most requests in one job.",

@@ -54,7 +54,8 @@ def filtered(inner: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("ls")
 @filtered
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, metavar="N")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, metavar="N",
+              help="The most that are listed.")  # fmt: skip
 @options.nats
 @options.as_json
 def ls(
@@ -78,7 +79,7 @@ def ls(
     click.echo(f"{len(found)} dead letters", err=True)
 
 
-@command.command("show")
+@command.command("show", short_help="Show one dead letter, its cause and its history.")
 @letter_argument
 @click.option("--show-payload", is_flag=True, help="Also show the job's body, prompts and all.")
 @options.nats
@@ -94,7 +95,7 @@ def show(*, letter: int, show_payload: bool, nats: str | None, as_json: bool) ->
         write(opened.payload.decode(errors="replace") + "\n")
 
 
-@command.command("requeue")
+@command.command("requeue", short_help="Queue jobs again, each under a new id.")
 @letters_argument
 @all_option
 @filtered
@@ -144,7 +145,7 @@ def requeue(
     return _with(nats, run)
 
 
-@command.command("drop")
+@command.command("drop", short_help="Remove dead letters for good.")
 @letters_argument
 @all_option
 @filtered

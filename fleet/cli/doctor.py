@@ -34,6 +34,7 @@ MAX_VARZ_BYTES: Final = 4 * 1024 * 1024
     "--ack-wait",
     "ack_wait_s",
     type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
     envvar="FLEET_ACK_WAIT_S",
     show_envvar=True,
     default=10.0,
@@ -163,6 +164,7 @@ def varz_of(monitor: str) -> "Varz":
         with urlopen(address, timeout=MONITOR_S) as reply:  # noqa: S310 - http only, see above
             return msgspec.json.decode(reply.read(MAX_VARZ_BYTES), type=Varz)
     except (URLError, OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
         raise BrokerUnreachable(
-            f"the monitor {address} gave no answer ({error}): check --monitor, or leave it out"
+            f"the monitor {address} gave no answer ({reason}): check --monitor, or leave it out"
         ) from error

@@ -72,7 +72,7 @@ def probing(inner: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--wait", "wait_s", type=click.FloatRange(5, HOUR_S), default=300.0,
                      show_default=True, metavar="SECONDS",
                      help="How long its jobs may wait to begin, and then to end."),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--yes", "-y", is_flag=True, help="Do not ask."),
         options.nats,
         options.as_json,
     )):  # fmt: skip
@@ -104,7 +104,7 @@ _left = click.option(
     metavar="SECONDS",
     help="Time between notice and end; default: what the cloud gives.",
 )
-_busiest = "NODE, or the busiest one"
+_busiest = "NODE (default: the busiest one)"
 _of_a_node("aws", f"Give the two minutes' notice of AWS to {_busiest}.", _left)
 _of_a_node("gcp", f"Give the 30 seconds' notice of Google to {_busiest}.", _left)
 _of_a_node("azure", f"Give the 30 seconds' notice of Azure to {_busiest}.", _left)

@@ -18,6 +18,7 @@ from fleet.cli import options
     "--ack-wait",
     "ack_wait_s",
     type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
     envvar="FLEET_ACK_WAIT_S",
     show_envvar=True,
     default=10.0,

@@ -47,7 +47,7 @@ COMMANDS: Final[Mapping[str, Lazy]] = {
     "verify": Lazy("fleet.cli.verify", "Prove that nothing was lost and nothing said twice."),
     "cost": Lazy("fleet.cli.cost", "What it cost: useful work, waste, and what was saved."),
     "metrics": Lazy("fleet.cli.metrics", "Tell Prometheus of queues, nodes, pools and cost."),
-    "sweep": Lazy("fleet.cli.sweep", "Refuse jobs that nobody will ever look at."),
+    "sweep": Lazy("fleet.cli.sweep", "End the jobs that no consumer ever will."),
     "tenant": Lazy("fleet.cli.tenant", "Who may use the broker: add, rotate and remove keys."),
     "backup": Lazy("fleet.cli.backup", "Copy the broker's streams into a folder.", "backup"),
     "restore": Lazy("fleet.cli.backup", "Put a backup into an empty broker.", "restore"),

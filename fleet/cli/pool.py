@@ -43,7 +43,7 @@ def command() -> None:
     """Run a pool: as much spot as the work needs, on-demand only where a deadline asks for it."""
 
 
-@command.command()
+@command.command(short_help="Run the manager of one model's pool until Ctrl-C.")
 @options.model
 @click.option(
     "--provider",
@@ -122,7 +122,7 @@ def run(**given: Any) -> None:
     options.run(run_pool(given, _changes(given["changes"])))
 
 
-@command.command()
+@command.command(short_help="Show what the pool has, wants and spends.")
 @options.model
 @options.nats
 @options.as_json
@@ -150,7 +150,7 @@ def explain(model: str, nats: str | None, *, as_json: bool) -> None:
     click.echo(msgspec.json.encode(decision) if as_json else "\n".join(explanation(shown)))
 
 
-@command.command()
+@command.command(short_help="Stop the manager: it looks on and does nothing.")
 @click.option("--why", default="", metavar="TEXT", help="For whoever wonders.")
 @options.model
 @options.nats
@@ -177,7 +177,7 @@ def resume(model: str, nats: str | None) -> None:
     click.echo(f"the pool of {model} is managed again")
 
 
-@command.command("set")
+@command.command("set", short_help="Set knobs: how many nodes, at what price.")
 @click.argument("changes", nargs=-1, required=True, metavar="NAME=VALUE...")
 @options.model
 @options.nats

@@ -57,6 +57,7 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--window",
     type=Length(),
+    metavar="LENGTH",
     default="24h",
     show_default=True,
     help="Within which each batch has to be done.",
@@ -64,6 +65,7 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--seed",
     type=click.IntRange(0),
+    metavar="N",
     default=1,
     show_default=True,
     help="Same seed, same batches, same numbers.",
@@ -71,11 +73,13 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--days",
     type=click.FloatRange(0, 366, min_open=True),
+    metavar="DAYS",
     help="How much of a recording is used (all), or how much is made up (15).",
 )
 @click.option(
     "--from-day",
     type=click.FloatRange(0),
+    metavar="DAY",
     default=0.0,
     show_default=True,
     help="Where in a recording to begin.",
@@ -90,6 +94,7 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--price-ratio",
     type=click.FloatRange(1, 100),
+    metavar="RATIO",
     default=2.5,
     show_default=True,
     help="On-demand price by spot price, where none is recorded.",
@@ -97,11 +102,13 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--on-demand-usd",
     type=click.FloatRange(0, min_open=True),
+    metavar="USD",
     help="Price of an on-demand node-hour, to go with --prices.",
 )
 @click.option(
     "--load",
     type=click.FloatRange(0, 100_000, min_open=True),
+    metavar="NODES",
     default=6.0,
     show_default=True,
     help="How many nodes the batches keep busy on average.",
@@ -109,6 +116,7 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--every",
     type=Length(),
+    metavar="LENGTH",
     default="2h",
     show_default=True,
     help="How far apart batches come, on average.",
@@ -116,6 +124,7 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--startup",
     type=Length(),
+    metavar="LENGTH",
     default="10m",
     show_default=True,
     help="From a node's launch to its first job.",
@@ -123,6 +132,7 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--lost",
     type=Length(),
+    metavar="LENGTH",
     default="60s",
     show_default=True,
     help="Work that a node loses with a reclaim.",
@@ -130,12 +140,17 @@ HOW: Final = "pip install 'overbook[sim]'"
 @click.option(
     "--job",
     type=Length(),
+    metavar="LENGTH",
     default="30s",
     show_default=True,
     help="How long one job keeps one node busy.",
 )
-@click.option("--most-spot", type=click.IntRange(0), help="At a time; three times the load.")
-@click.option("--most-on-demand", type=click.IntRange(0), help="At a time; seven times the load.")
+@click.option(
+    "--most-spot", type=click.IntRange(0), metavar="N", help="At a time; three times the load."
+)
+@click.option(
+    "--most-on-demand", type=click.IntRange(0), metavar="N", help="At a time; seven times the load."
+)
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -29,6 +29,7 @@ from fleet.producer import Producer, Request, Ticket
     type=click.Choice([tier.value for tier in Tier]),
     default="realtime",
     show_default=True,
+    help="How soon it is wanted, and so on which nodes it runs.",
 )
 @click.option(
     "--url",
@@ -37,7 +38,9 @@ from fleet.producer import Producer, Request, Ticket
     show_default=True,
     help="The endpoint that the prompt goes to.",
 )
-@click.option("--max-tokens", type=click.IntRange(1), help="The most tokens to generate.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), metavar="N", help="The most tokens to generate."
+)
 @click.option("--system", metavar="TEXT", help="A system message before the prompt of a chat.")
 @click.option(
     "--file",

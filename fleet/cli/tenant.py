@@ -77,7 +77,7 @@ _models = click.option(
 )  # fmt: skip
 
 
-@command.command("init")
+@command.command("init", short_help="Make a register, with a key for each identity.")
 @folder_option
 def init(folder: Path) -> None:
     """Make a register with a key for each of the fleet's identities, and no tenant yet."""
@@ -128,7 +128,7 @@ def add(
     _change(folder, pid_file, lambda now: with_tenant(now, name, tenant), {name: pair.seed})
 
 
-@command.command("rotate")
+@command.command("rotate", short_help="Give a tenant or an identity a new key.")
 @click.argument("name")
 @_overlap
 @_in_folder
@@ -148,7 +148,7 @@ def rotate(*, name: str, overlap_s: float, folder: Path, pid_file: Path | None) 
     )
 
 
-@command.command("remove")
+@command.command("remove", short_help="Remove a tenant and its keys.")
 @click.argument("name")
 @_in_folder
 def remove(*, name: str, folder: Path, pid_file: Path | None) -> None:
@@ -166,7 +166,7 @@ def remove(*, name: str, folder: Path, pid_file: Path | None) -> None:
     _reload(pid_file)
 
 
-@command.command("apply")
+@command.command("apply", short_help="Write the accounts anew from the register.")
 @_in_folder
 def apply(folder: Path, pid_file: Path | None) -> None:
     """Write the accounts anew from the register; keys that have run out are left out."""

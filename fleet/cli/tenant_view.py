@@ -44,7 +44,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
 
 
-@click.command("check")
+@click.command("check", short_help="Say whether a change is half-done.")
 @click.option(
     "--servers", is_flag=True,
     help="Ask every server, as @system, whether it has this register in force.",
@@ -99,7 +99,7 @@ def ls(folder: Path, *, as_json: bool) -> None:
     click.echo(aligned([("NAME", "KEYS", "TIERS", "MODELS"), *rows]))
 
 
-@click.command("context")
+@click.command("context", short_help="Print a context for the nats CLI.")
 @click.argument("name")
 @click.option("--url", required=True, metavar="URL", help="The servers, comma-separated.")
 @click.option("--ca", metavar="FILE", help="Where the authority's certificate will lie.")

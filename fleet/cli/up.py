@@ -71,8 +71,10 @@ def prepare_engine(engine: str, model: str, model_path: str | None = None) -> No
     metavar="SLUG",
     help="Alias under which jobs name the model.",
 )
-@click.option("--on-demand", type=click.IntRange(0), default=1, show_default=True, metavar="N")
-@click.option("--spot", type=click.IntRange(0), default=2, show_default=True, metavar="N")
+@click.option("--on-demand", type=click.IntRange(0), default=1, show_default=True, metavar="N",
+              help="Consumers that serve all tiers, batches only at need.")  # fmt: skip
+@click.option("--spot", type=click.IntRange(0), default=2, show_default=True, metavar="N",
+              help="Consumers that serve background and batch.")  # fmt: skip
 @click.option(
     "--zones",
     default="a,b,c",

@@ -56,6 +56,18 @@ def test_help_shows_every_command_and_every_exit_code() -> None:
         assert f" {code} " in " ".join(shown.stdout.split())
 
 
+@pytest.mark.parametrize("name", frame.COMMANDS)
+def test_help_cuts_no_sentence_and_says_what_each_option_is_for(name: str) -> None:
+    command = frame.cli.get_command(click.Context(frame.cli), name)
+    assert command is not None
+    for each in (command, *getattr(command, "commands", {}).values()):
+        page = each.get_help(click.Context(each, info_name=each.name, terminal_width=80))
+        _, *below = page.partition("Options:")
+        assert "..." not in "".join(below), page
+        silent = [p.name for p in each.params if isinstance(p, click.Option) and not p.help]
+        assert not silent, f"{each.name}: {silent}"
+
+
 def test_the_version_is_told() -> None:
     shown = fleet("--version")
     assert (shown.returncode, shown.stderr) == (0, "")
