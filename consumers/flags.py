@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +16,7 @@ from fleet.cancel import Mark
 from fleet.errors import BrokerRefused, BrokerUnreachable, CorruptRecord
 from fleet.job import Job
 from fleet.subjects import BATCHES, CANCELS, POLICY, batch_key, cancel_key
+from fleet.topology import BATCHES_AGE_S, CANCELS_AGE_S
 
 log = logging.getLogger(__name__)
 POLL_S = 2.0
@@ -26,6 +29,36 @@ class BatchState(msgspec.Struct, frozen=True):
     state: str
 
 
+class Marks:
+    """Keys that are marked, for as long as the broker keeps a mark.
+
+    It tells nobody when one expires, and a name is its owner's to use again by then.
+    """
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        # By key, when it is to be forgotten, the soonest first.
+        self._until: dict[str, float] = {}
+
+    def __contains__(self, key: str) -> bool:
+        """Say whether a key is marked."""
+        return self._until.get(key, -math.inf) > time.monotonic()
+
+    def add(self, key: str) -> bool:
+        """Mark a key from now on; say whether it was not yet."""
+        now = time.monotonic()
+        is_new = key not in self
+        self._until.pop(key, None)
+        self._until[key] = now + self._keep_s
+        while self._until[oldest := next(iter(self._until))] <= now:
+            del self._until[oldest]
+        return is_new
+
+    def discard(self, key: str) -> None:
+        """Take a mark away, if there is one."""
+        self._until.pop(key, None)
+
+
 class Cancellations:
     """Says from memory which jobs and batches are cancelled, and wakes those that run one.
 
@@ -33,8 +66,8 @@ class Cancellations:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._jobs: set[str] = set()
-        self._batches: set[str] = set()
+        self._jobs = Marks(CANCELS_AGE_S)
+        self._batches = Marks(BATCHES_AGE_S)
         self._sleepers: set[asyncio.Event] = set()
         self._news = (
             BucketNews(connection, CANCELS, Mark, self._mark),
@@ -71,11 +104,10 @@ class Cancellations:
         is_cancelled = value is not None and value.state in {"cancelling", "cancelled"}
         self._note(self._batches, key, is_cancelled=is_cancelled)
 
-    def _note(self, known: set[str], key: str, *, is_cancelled: bool) -> None:
+    def _note(self, known: Marks, key: str, *, is_cancelled: bool) -> None:
         if not is_cancelled:
             known.discard(key)
-        elif key not in known:
-            known.add(key)
+        elif known.add(key):
             for sleeper in self._sleepers:
                 sleeper.set()
 
