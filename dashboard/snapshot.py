@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
+from fleet.bounds import Count
 from fleet.cost import Report, Row
 from fleet.events import AnyEvent
 from fleet.job import Tier
@@ -63,11 +64,11 @@ class TenantQueue(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     tenant: str
-    stored: int
-    waiting: int | None = None
+    stored: Count
+    waiting: Count | None = None
     oldest_at: float | None = None
     jobs_per_s: Rates = Rates()
-    dead: int | None = None
+    dead: Count | None = None
 
 
 class QueueFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +81,10 @@ class QueueFact(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier
     model: str
     exists: bool = True
-    waiting: int | None = None
-    in_flight: int | None = None
-    redelivered: int | None = None
-    stuck: int | None = None
+    waiting: Count | None = None
+    in_flight: Count | None = None
+    redelivered: Count | None = None
+    stuck: Count | None = None
     paused_s: float = 0.0
     tenants: tuple[TenantQueue, ...] = ()
 
@@ -102,16 +103,16 @@ class JobFact(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     tenant: str
     job: str
-    sequence: int
+    sequence: Count
     queued_at: float
     state: JobState
     batch: str | None = None
-    items: int | None = None
-    items_done: int | None = None
-    tokens_saved: int = 0
+    items: Count | None = None
+    items_done: Count | None = None
+    tokens_saved: Count = 0
     node: str | None = None
-    attempts: int = 0
-    interruptions: int = 0
+    attempts: Count = 0
+    interruptions: Count = 0
     isolated: bool = False
     checkpoint_at: float | None = None
     moved_at: float | None = None
@@ -132,14 +133,14 @@ class BatchFact(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier
     state: BatchState
     created_at: float
-    jobs: int
-    items: int
-    submitted_jobs: int
+    jobs: Count
+    items: Count
+    submitted_jobs: Count
     deadline: float | None = None
-    done: int | None = None
-    failed: int | None = None
+    done: Count | None = None
+    failed: Count | None = None
     items_per_s: Rates = Rates()
-    interruptions: int = 0
+    interruptions: Count = 0
     at_risk: str = ""
 
 
@@ -152,9 +153,9 @@ class PoolFact(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     at: float
     by: str
-    spot: int
-    fallback: int
-    realtime: int
+    spot: Count
+    fallback: Count
+    realtime: Count
     batch_fallback: bool
     paused: bool = False
     reasons: tuple[str, ...] = ()
@@ -167,7 +168,7 @@ class Spend(msgspec.Struct, frozen=True, array_like=True):
 
     at: float
     usd_per_hour: float | None
-    nodes: int
+    nodes: Count
 
 
 class CostFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,8 +184,8 @@ class CostFact(msgspec.Struct, frozen=True, kw_only=True):
     today: Report
     hour: Report
     since: float | None = None
-    ends_today: int = 0
-    ends_hour: int = 0
+    ends_today: Count = 0
+    ends_hour: Count = 0
     spend: tuple[Spend, ...] = ()
     tenants: tuple[Row, ...] = ()
     batches: tuple[Row, ...] = ()
@@ -194,7 +195,7 @@ class CostFact(msgspec.Struct, frozen=True, kw_only=True):
 class EventFact(msgspec.Struct, frozen=True):
     """An event and its place in EVENTS."""
 
-    sequence: int
+    sequence: Count
     event: AnyEvent
 
 
@@ -202,10 +203,10 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     """The whole fleet in a few numbers, for sparklines. None: not known at that moment."""
 
     at: float
-    nodes: int | None = None
-    items: int | None = None
-    waiting: int | None = None
-    in_flight: int | None = None
+    nodes: Count | None = None
+    items: Count | None = None
+    waiting: Count | None = None
+    in_flight: Count | None = None
     tokens_per_s: float | None = None
     usd_per_hour: float | None = None
 
@@ -242,8 +243,8 @@ class FleetSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeFact, ...] = ()
     queues: tuple[QueueFact, ...] = ()
     jobs: tuple[JobFact, ...] = ()
-    jobs_in_all: int | None = None
-    dead_in_all: int | None = None
+    jobs_in_all: Count | None = None
+    dead_in_all: Count | None = None
     oldest_at: dict[Tier, float] = {}
     batches: tuple[BatchFact, ...] = ()
     pools: tuple[PoolFact, ...] = ()
@@ -273,7 +274,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     batch: str | None
     why: tuple[str, ...]
-    items: int | None = None
-    items_done: int | None = None
+    items: Count | None = None
+    items_done: Count | None = None
     steps: tuple[Step, ...] = ()
     errors: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from dashboard.live.budget import Budget
 from dashboard.live.events import Heard, Progress
 from dashboard.live.watch import Watch
 from dashboard.snapshot import BatchFact, PoolFact, Rates
+from fleet.bounds import Count
 from fleet.broker.connection import Connection
 from fleet.manifest import Manifest
 from fleet.subjects import BATCHES, POLICY, batch_key
@@ -30,9 +31,9 @@ class _Reason(msgspec.Struct, frozen=True):
 
 
 class _Decision(msgspec.Struct, frozen=True):
-    spot: int
-    fallback: int
-    realtime: int
+    spot: Count
+    fallback: Count
+    realtime: Count
     batch_fallback: bool
     carry_out: bool = True
     reasons: tuple[_Reason, ...] = ()

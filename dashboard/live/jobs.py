@@ -10,6 +10,7 @@ from dashboard.live.budget import Budget
 from dashboard.live.events import Heard
 from dashboard.live.queues import Aged, QueueLook
 from dashboard.snapshot import JobFact, JobState
+from fleet.bounds import Count
 from fleet.broker.connection import Connection
 from fleet.broker.queued import Queued, queued
 from fleet.broker.stored import Stored, first_behind, last_messages
@@ -31,7 +32,7 @@ _Progress: TypeAlias = tuple[int | None, int] | None
 
 
 class _Input(msgspec.Struct, frozen=True):
-    count: int | None = None
+    count: Count | None = None
 
 
 class _Form(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class _Form(msgspec.Struct, frozen=True):
 
 
 class _Saved(msgspec.Struct, frozen=True, array_like=True):
-    index: int
+    index: Count
     prompt_ids: msgspec.Raw
     done_ids: msgspec.Raw
 
@@ -51,11 +52,11 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What the screen needs of a claim; token ids are counted, not read."""
 
     owner: str | None
-    attempts: int = 0
-    interruptions: int = 0
-    suspects: int = 0
+    attempts: Count = 0
+    interruptions: Count = 0
+    suspects: Count = 0
     saved: tuple[_Saved, ...] = ()
-    items_done: int | None = None
+    items_done: Count | None = None
 
     @property
     def tokens(self) -> int:

@@ -11,6 +11,8 @@ import pytest
 
 from dashboard.findings import findings
 from dashboard.job_rows import job_rows
+from dashboard.look import Look
+from dashboard.printed import tables
 from dashboard.snapshot import FleetSnapshot
 from fleet.broker.claims import Claims
 from fleet.broker.connection import Connection
@@ -133,6 +135,17 @@ async def test_a_job_is_followed_from_waiting_to_held_to_between(
     await claims.save(unique, unique, given_back, revision=revision)
     await seen(snapshots, lambda s: job(s, unique).state == "between")
     assert receipt.stream == job_stream(Tier.BATCH)
+
+
+async def test_a_job_that_says_how_many_items_it_has_in_no_number_is_shown_all_the_same(
+    connection: Connection, snapshots: AsyncGenerator[FleetSnapshot], unique: str
+) -> None:
+    body = b'{"input": {"uri": "objects://payloads/a/b", "count": 1' + b"0" * 400 + b"}}"
+    asker = Asker(connection, unique, model=unique)
+    await asker.publish("batch", body, headers={"Fleet-Job-Id": unique})
+    shown = await seen(snapshots, lambda s: any(one.job == unique for one in s.jobs))
+    assert unique in tables(shown, 60.0, width=200, look=Look())
+    assert job(shown, unique).items is None
 
 
 async def test_events_are_shown_without_routine_and_summed_up_with_it(

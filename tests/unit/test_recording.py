@@ -1,15 +1,20 @@
 """What is recorded of a fleet, and that it comes back as it was."""
 
 import gzip
+import json
 import random
+from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from dashboard import recorded
 from dashboard.cost_rows import cost_view
+from dashboard.look import Look
+from dashboard.printed import tables
 from dashboard.recorded import RecordFile, Recording, read
 from dashboard.recording import Writer, replayed
 from dashboard.snapshot import FleetSnapshot, History
@@ -103,6 +108,30 @@ def test_a_file_that_is_none_of_ours_is_refused_in_words(tmp_path: Path, content
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"r\.jsonl"):
         list(read(path))
+
+
+def numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Give the paths to all numbers in what JSON holds."""
+    if isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from numbers(inner, (*path, key))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield path
+
+
+def test_a_number_that_no_float_holds_is_refused_in_words_or_shown() -> None:
+    made = snapshot(nodes=2, queues=2, jobs=2, batches=2, events=8)
+    head, line = Writer().lines(made)
+    for path in list(numbers(json.loads(line))):
+        delta = inner = json.loads(line)
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = 10**400
+        try:
+            [one] = replayed([head, json.dumps(delta).encode()], "x")
+        except UsageError:
+            continue
+        assert tables(one, 60.0, width=200, look=Look()), path
 
 
 def test_damaged_compression_is_refused_in_words(tmp_path: Path) -> None:
