@@ -12,7 +12,7 @@ import msgspec
 from fleet.broker.connection import Connection
 from fleet.broker.stored import messages
 from fleet.broker.stream_state import stream_state
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, UsageError
 from fleet.events import AnyEvent
 from fleet.subjects import EVENTS, event_subject
 from fleet.wire import MSG_ID
@@ -117,18 +117,25 @@ class EventLog:
             except BrokerRefused as error:
                 refusals += 1
                 if refusals == REFUSALS:
-                    self.dropped += 1
-                    kind = type(event).__struct_config__.tag
-                    log.warning("an event was refused", extra={"kind": kind, "cause": str(error)})
+                    self._drop(event, error)
                     return
+            except UsageError as error:  # too large for a message, and so it stays
+                self._drop(event, error)
+                return
             else:
                 return
             await asyncio.sleep(RETRY_S)
 
+    def _drop(self, event: AnyEvent, error: FleetError) -> None:
+        self.dropped += 1
+        kind = type(event).__struct_config__.tag
+        log.warning("an event was refused", extra={"kind": kind, "cause": str(error)})
+
 
 async def store_event(connection: Connection, event: AnyEvent, *, msg_id: str) -> None:
-    """Write one event; return once the broker confirms it. Raises BrokerRefused, BrokerUnreachable.
+    """Write one event; return once the broker confirms it.
 
+    Raises BrokerRefused, BrokerUnreachable, and UsageError for one that no message holds.
     msg_id: within the stream's duplicate window the same one is stored once, however often it is
     written, so that an event whose answer was lost is not doubled.
     """

@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from fleet.broker.connection import Connection, Message
+from fleet.broker.answers import read_answer, read_part
+from fleet.broker.connection import Connection
 
 QUESTION: Final = "$SYS.REQ.SERVER.PING.ACCOUNTZ"
 # Nobody says how many there are: all that answer within this are all there are.
@@ -30,19 +31,14 @@ async def accounts_of_servers(connection: Connection) -> dict[str, frozenset[str
 
     Raises BrokerRefused where we are not the system identity, BrokerUnreachable.
     """
-    found: dict[str, frozenset[str]] = {}
-
-    def receive(message: Message) -> None:
-        answer = msgspec.json.decode(message.payload, type=_Answer)
-        found[answer.server.name] = answer.data.accounts
-
     # Whether we may ask at all: the first answer comes to a request, a refusal too.
-    receive(await connection.request(QUESTION))
+    answers = [await connection.request(QUESTION)]
     inbox = connection.new_inbox()
-    subscription = await connection.subscribe(inbox, receive)
+    subscription = await connection.subscribe(inbox, answers.append)
     try:
         await connection.publish(QUESTION, reply=inbox)
         await asyncio.sleep(ANSWERS_S)
     finally:
         await subscription.unsubscribe()
-    return found
+    told = [read_part(QUESTION, read_answer(QUESTION, one.payload), _Answer) for one in answers]
+    return {one.server.name: one.data.accounts for one in told}

@@ -8,7 +8,7 @@ import msgspec
 
 from fleet.broker.answers import read_answer, read_part
 from fleet.broker.connection import Connection, Message
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError
 from fleet.job import MIB
 
 CHUNK_BYTES: Final = MIB // 4
@@ -50,11 +50,15 @@ class Snapshot:
         """Have the server begin. Raises BrokerRefused for a stream that is none."""
         self._subscription = await self._connection.subscribe(self._inbox, self._arrived.put_nowait)
         body = {"deliver_subject": self._inbox, "chunk_size": CHUNK_BYTES, "jsck": True}
-        reply = await self._connection.request(
-            f"$JS.API.STREAM.SNAPSHOT.{self._stream}", msgspec.json.encode(body), wait_s=SILENCE_S
-        )
         name = f"STREAM.SNAPSHOT.{self._stream}"
-        return read_part(name, read_answer(name, reply.payload), Copied)
+        try:
+            reply = await self._connection.request(
+                f"$JS.API.{name}", msgspec.json.encode(body), wait_s=SILENCE_S
+            )
+            return read_part(name, read_answer(name, reply.payload), Copied)
+        except FleetError:
+            await self._subscription.unsubscribe()
+            raise
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the stream's bytes. Raises BrokerUnreachable, BrokerRefused if it breaks off."""

@@ -9,6 +9,7 @@ import msgspec
 
 from fleet.broker.answers import read_answer
 from fleet.broker.connection import Connection, Message
+from fleet.broker.headers import whole
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
 from fleet.job import MIB
 from fleet.subjects import shown
@@ -46,7 +47,7 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
         return None
     if reply.status is not None:
         raise _refused(stream, reply)
-    return _stored(reply)
+    return _stored(reply, stream)
 
 
 async def message_at(connection: Connection, stream: str, sequence: int) -> Stored | None:
@@ -62,7 +63,7 @@ async def message_at(connection: Connection, stream: str, sequence: int) -> Stor
         return None
     if reply.status is not None:
         raise _refused(stream, reply)
-    return _stored(reply)
+    return _stored(reply, stream)
 
 
 async def last_messages(
@@ -162,7 +163,7 @@ async def read_page(
         await connection.publish(asked, msgspec.json.encode(query), reply=inbox)
         while (reply := await _next(arrived, stream)).status is None:
             _check_gap(reply, page, stream)
-            page.append(_stored(reply))
+            page.append(_stored(reply, stream))
     finally:
         forget()
         await subscription.unsubscribe()
@@ -171,7 +172,10 @@ async def read_page(
     if reply.status != _END_OF_PAGE:
         raise _refused(stream, reply)
     _check_gap(reply, page, stream)
-    return page, int(reply.headers["Nats-Num-Pending"])
+    left = whole(reply.headers.get("Nats-Num-Pending", ""))
+    if left is None:
+        raise _no_stream(stream)
+    return page, left
 
 
 async def _next(arrived: asyncio.Queue[Message], stream: str) -> Message:
@@ -186,7 +190,7 @@ async def _next(arrived: asyncio.Queue[Message], stream: str) -> Message:
     if reply.status is None and "Nats-Sequence" not in reply.headers:
         # Not the stream, but who stands before it and looks at what a tenant asks.
         read_answer(f"a read of {stream}", reply.payload)
-        raise BrokerRefused(f"what answers for {stream} is no stream: run `fleet doctor`")
+        raise _no_stream(stream)
     return reply
 
 
@@ -199,18 +203,25 @@ def check_literal(subject: str) -> None:
 def _check_gap(reply: Message, page: list[Stored], stream: str) -> None:
     """Compare what the server says it sent before with what came: a full buffer loses messages."""
     before = page[-1].sequence if page else 0
-    if int(reply.headers["Nats-Last-Sequence"]) != before:
+    if whole(reply.headers.get("Nats-Last-Sequence", "")) != before:
         raise BrokerUnreachable(f"a part of {stream} got lost on its way to us: read again")
 
 
-def _stored(reply: Message) -> Stored:
-    return Stored(
-        subject=reply.headers["Nats-Subject"],
-        sequence=int(reply.headers["Nats-Sequence"]),
-        written_at=datetime.fromisoformat(reply.headers["Nats-Time-Stamp"]).timestamp(),
-        headers=reply.headers,
-        payload=reply.payload,
-    )
+def _stored(reply: Message, stream: str) -> Stored:
+    try:
+        return Stored(
+            subject=reply.headers["Nats-Subject"],
+            sequence=int(reply.headers["Nats-Sequence"]),
+            written_at=datetime.fromisoformat(reply.headers["Nats-Time-Stamp"]).timestamp(),
+            headers=reply.headers,
+            payload=reply.payload,
+        )
+    except (KeyError, ValueError) as error:
+        raise _no_stream(stream) from error
+
+
+def _no_stream(stream: str) -> BrokerRefused:
+    return BrokerRefused(f"what answers for {stream} is no stream: run `fleet doctor`")
 
 
 def _refused(stream: str, reply: Message) -> BrokerRefused:

@@ -127,3 +127,13 @@ async def test_a_hostile_node_name_cannot_leave_its_place(provisioned: Connectio
     async with EventLog(provisioned) as log:
         log.emit(NodeStopped(at=1, node="a.b.>", cause="x"))
     assert log.dropped == 0
+
+
+async def test_an_event_that_no_message_holds_is_dropped_and_the_next_is_written(
+    provisioned: Connection, unique: str
+) -> None:
+    async with EventLog(provisioned) as log:
+        log.emit(NodeStopped(at=1, node=unique, cause="x" * provisioned.max_payload))
+        log.emit(NodeStopped(at=2, node=unique, cause="y"))
+    assert log.dropped == 1
+    assert [event.at for event in await read(provisioned, unique)] == [2]

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from fleet.broker.connection import Connection
+from fleet.broker.connection import Connection, Message
 from fleet.broker.latest import Latest
 from fleet.broker.stored import Stored, last_message, last_messages, messages
-from fleet.errors import BrokerRefused, UsageError
+from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
 
 FORGED = {
     "Nats-Sequence": "1",
@@ -110,3 +110,34 @@ async def test_what_one_lookup_must_not_ask_for_hurts_no_other(
     assert await latest.of(subject)
     with pytest.raises(BrokerRefused, match="fleet init"):
         await Latest(provisioned, "NOWHERE").of("x")
+
+
+STRANGE = [
+    {"Nats-Sequence": "x"},
+    {"Nats-Sequence": "9" * 5000, "Nats-Last-Sequence": "0"},
+    {"Nats-Sequence": "1", "Nats-Last-Sequence": "0"},
+    {
+        "Nats-Sequence": "1",
+        "Nats-Last-Sequence": "0",
+        "Nats-Subject": "a",
+        "Nats-Time-Stamp": "now",
+    },
+]
+
+
+@pytest.mark.parametrize("headers", STRANGE)
+async def test_what_answers_in_a_streams_place_is_no_stream(
+    provisioned: Connection, unique: str, headers: dict[str, str]
+) -> None:
+    stream = f"NONE_{unique}"
+    async with asyncio.TaskGroup() as group:
+
+        def answer(question: Message) -> None:
+            group.create_task(provisioned.publish(question.reply, b"x", headers=headers))
+
+        await provisioned.subscribe(f"$JS.API.DIRECT.GET.{stream}.>", answer)
+        await provisioned.subscribe(f"$JS.API.DIRECT.GET.{stream}", answer)
+        with pytest.raises(BrokerRefused, match="is no stream"):
+            await last_message(provisioned, stream, "a")
+        with pytest.raises((BrokerRefused, BrokerUnreachable)):
+            await anext(messages(provisioned, stream, "a"))
