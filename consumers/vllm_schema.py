@@ -39,7 +39,7 @@ def check_schema(text: str) -> None:
         raise _bad("is no JSON object: send one such as {'type': 'object'}")
     patterns = 0
     for name, value in _entries(schema):
-        if name in _LENGTHS and isinstance(value, int) and value > MAX_LENGTH:
+        if name in _LENGTHS and isinstance(value, int | float) and value > MAX_LENGTH:
             raise _bad(f"says {name} {value}, over the limit of {MAX_LENGTH}: leave it out")
         for pattern in _patterns(name, value):
             patterns += 1

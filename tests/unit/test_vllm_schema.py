@@ -66,6 +66,7 @@ def test_counted_repetitions_multiply_where_they_nest(
         "[]",
         "5",
         '{"maxItems": 1000000000}',
+        '{"maxItems": 1e9}',
         '{"properties": {"a": {"items": {"maxLength": 100000}}}}',
         json.dumps({"patternProperties": {"(.{1,22}){1,22}": {}}}),
         json.dumps({"anyOf": [{"pattern": "a"}] * 33}),
