@@ -76,10 +76,10 @@ class Telling:
         except LeaseLost as error:
             # The stream is another consumer's, and so is the job: its log and claim will say so.
             self._is_lost = True
-            log.warning("token stream lost", extra={"job": self._job, "error": str(error)})
+            log.warning("token stream lost", extra={"job_id": self._job, "error": str(error)})
         except (BrokerUnreachable, BrokerRefused) as error:
             # What is missing goes out with the next delta, or is in the result.
-            log.warning("token delta not sent", extra={"job": self._job, "error": str(error)})
+            log.warning("token delta not sent", extra={"job_id": self._job, "error": str(error)})
             self._retry_at = time.monotonic() + RETRY_S
             return False
         return True
@@ -168,7 +168,7 @@ class Feed:
             messages = await teller.take_over(node=self._node)
         except BrokerRefused as error:
             # Without a stream nobody was told anything.
-            log.warning("token stream not there", extra={"job": job.id, "error": str(error)})
+            log.warning("token stream not there", extra={"job_id": job.id, "error": str(error)})
             return None
         said = [message.delta for message in messages if message.writer and message.delta]
         return Telling(teller, job.id, sorted_out(said, items=len(job.items)))

@@ -151,7 +151,7 @@ class Keeper:
             except LeaseLost as error:
                 return Lost(str(error))
             except (BrokerUnreachable, BrokerRefused) as error:
-                log.warning("checkpoint failed", extra={"job": work.job.id, "error": str(error)})
+                log.warning("checkpoint failed", extra={"job_id": work.job.id, "error": str(error)})
                 save_at = time.monotonic() + RETRY_S
                 if work.waits_for_mark:
                     await asyncio.sleep(RETRY_S)
@@ -188,7 +188,7 @@ class Keeper:
             except (BrokerUnreachable, BrokerRefused) as error:
                 if self._drain.left_s <= 0:
                     raise
-                log.warning("append failed", extra={"job": work.job.id, "error": str(error)})
+                log.warning("append failed", extra={"job_id": work.job.id, "error": str(error)})
                 await asyncio.sleep(RETRY_S)
 
     async def release(self, work: Work) -> None:
@@ -206,7 +206,7 @@ class Keeper:
             except (BrokerUnreachable, BrokerRefused) as error:
                 if min(give_up - time.monotonic(), self._drain.left_s) <= RETRY_S:
                     raise
-                log.warning("release failed", extra={"job": work.job.id, "error": str(error)})
+                log.warning("release failed", extra={"job_id": work.job.id, "error": str(error)})
                 await asyncio.sleep(RETRY_S)
         self._faults.at("release.after")
 
@@ -216,7 +216,7 @@ class Keeper:
             await self._claims.forget(job.tenant, job.id, revision)
         except (LeaseLost, BrokerUnreachable, BrokerRefused) as error:
             # The job is settled all the same, and a claim without one expires.
-            log.warning("claim not removed", extra={"job": job.id, "error": str(error)})
+            log.warning("claim not removed", extra={"job_id": job.id, "error": str(error)})
 
     async def _next(self, work: Work, save_at: float, deadline: float | None) -> None:
         """Wait until something may have to be done."""
