@@ -20,11 +20,13 @@ which=${3:-}
 port=${PORT:-4222}
 server=${FLEET_NATS_SERVER:-nats-server}
 numbers=(1 2 3)
+started=()
 [ -z "$which" ] || numbers=("$which")
 [[ -z $which || $which =~ ^[123]$ ]] || usage
 
 pid_of() { cat "$folder/n$1/nats-server.pid" 2>/dev/null; }
 alive() { local pid; pid=$(pid_of "$1") && kill -0 "$pid" 2>/dev/null; }
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$((port + $1 - 1))") 2>/dev/null; }
 
 start() {
     local n=$1 own="$folder/n$1" routes
@@ -39,12 +41,17 @@ start() {
         NATS_CERT=$folder/tls/n$n.pem NATS_KEY=$folder/tls/n$n.key NATS_CA=$folder/tls/ca.pem \
         NATS_CLUSTER_LISTEN=127.0.0.1:$((port + 1999 + n)) NATS_ROUTES="[${routes%,}]" \
         "$server" -c "$own/cluster.conf" -l "$own/nats-server.log" >"$own/start.log" 2>&1 &
+    started[n]=$!
 }
 
 wait_for() {
     local n=$1 tries=300
-    until alive "$n" && (exec 3<>"/dev/tcp/127.0.0.1/$((port + n - 1))") 2>/dev/null; do
-        ((tries--)) || { echo "n$n did not start:" >&2; tail -n 5 "$folder/n$n/"*.log >&2; exit 1; }
+    until alive "$n" && answers "$n"; do
+        if ! ((tries--)) || ! kill -0 "${started[n]:-$(pid_of "$n")}" 2>/dev/null; then
+            echo "n$n did not start:" >&2
+            tail -n 5 "$folder/n$n/"*.log >&2
+            exit 1
+        fi
         sleep 0.1
     done
 }
@@ -64,6 +71,12 @@ up)
     [ -e "$folder/accounts.conf" ] || { echo "first: fleet tenant init --dir $folder" >&2; exit 2; }
     [ -e "$folder/tls/n3.pem" ] || "$here/certificates.sh" "$folder/tls" \
         n1,localhost,127.0.0.1 n2,localhost,127.0.0.1 n3,localhost,127.0.0.1 >/dev/null
+    for n in "${numbers[@]}"; do
+        if ! alive "$n" && answers "$n"; then
+            echo "somebody else listens on port $((port + n - 1)): say another one, PORT=5222 $0 ..." >&2
+            exit 1
+        fi
+    done
     for n in "${numbers[@]}"; do alive "$n" || start "$n"; done
     for n in "${numbers[@]}"; do wait_for "$n"; done
     ;;

@@ -1,14 +1,18 @@
 """From nothing to three brokers with two tenants, a manager and two consumers, by the book."""
 
+import os
 import secrets
 import socket
+import subprocess
 from pathlib import Path
 
 from tests.asking import MODEL, answer_to
+from tests.fleets import ROOT
 from tests.operations.shell import run
 
 BEGIN = "Three brokers, two tenants, a manager and two consumers"
 ROTATE, BACKUP = "Rotate credentials", "Back up and restore the broker"
+SERVERS = ROOT / "deploy" / "nats" / "three-servers.sh"
 AT_ONCE = range(3)
 # Of clients, routes, monitoring and the manager, counted from the first.
 PORTS = (*AT_ONCE, *(2000 + n for n in AT_ONCE), *(4000 + n for n in AT_ONCE), 5000)
@@ -28,6 +32,33 @@ async def test_a_newcomer_comes_from_nothing_to_a_fleet_of_two_tenants(tmp_path:
     assert "all jobs: proven" in ran.out
     assert ran.err.count(" is forbidden ") == 2, ran.err
     assert (tmp_path / "backup").is_dir()
+
+
+def test_a_port_that_is_taken_is_told_and_no_server_is_started(tmp_path: Path) -> None:
+    port = free_ports()
+    with socket.create_server(("127.0.0.1", port + 2)):
+        code, said = up(tmp_path, PORT=str(port))
+    assert code == 1
+    assert f"somebody else listens on port {port + 2}" in said
+    assert not (tmp_path / "n1").exists()
+
+
+def test_a_server_that_ends_is_not_waited_for(tmp_path: Path) -> None:
+    code, said = up(tmp_path, PORT=str(free_ports()), FLEET_NATS_SERVER="/bin/false")
+    assert code == 1
+    assert "n1 did not start:" in said
+
+
+def up(folder: Path, **env: str) -> tuple[int, str]:
+    """Start servers that have accounts, of a kind; return the exit code and what was said."""
+    (folder / "accounts.conf").touch()
+    done = subprocess.run(
+        [SERVERS, "up", folder],
+        capture_output=True, text=True, check=False, env={**os.environ, **env},
+        # Sooner than one that starts is given up: that takes 30 s.
+        timeout=25,
+    )  # fmt: skip
+    return done.returncode, done.stderr
 
 
 def free_ports() -> int:
