@@ -123,8 +123,9 @@ def command(
     Nothing can be changed from it without --allow-actions. Without a terminal use --once, --json
     (an object a line) or --record.
 
-    With --json: objects with `at`, `source`, `connected`, `age_s`, `read_at`, `window_s`, `fleet`,
-    `queues`, `alarms`, and the rows of the views. Exit code 5 when the broker cannot be reached.
+    With --json: objects with `at`, `source`, `connected`, `age_s`, `read_at`, `troubles`,
+    `window_s`, `level`, `findings`, `fleet`, `work`, and the rows of the views: `nodes`, `queues`,
+    `jobs`, `batches`, `pools`, `costs`, `events`. Exit code 5 when the broker cannot be reached.
     """
     where = Where(nats, prices, replay, speed, demo)
     shape = Shape(max(1.0, interval_s), window, theme, ascii_only, allow_actions)

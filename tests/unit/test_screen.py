@@ -193,8 +193,7 @@ async def test_a_page_of_what_has_ended_says_that_it_is_no_longer_listed() -> No
         await press(pilot, "3", "enter")
         timer.now += 1
         source.tell(replace(made, jobs=()))
-        await pilot.pause()
-        assert "no longer listed" in seen_of(pilot)
+        await until(pilot, "no longer listed")
 
 
 async def test_every_row_of_every_view_has_a_page() -> None:
@@ -229,8 +228,7 @@ async def test_more_than_one_snapshot_a_second_is_not_drawn() -> None:
         assert "node-0000" in seen_of(pilot)
         timer.now += 0.5
         source.tell(FleetSnapshot(at=made_up.NOW + 1))
-        await pilot.pause()
-        assert "node-0000" not in seen_of(pilot)
+        assert "node-0000" not in await until(pilot, "No node is alive")
 
 
 async def test_a_source_that_fails_for_good_ends_the_screen_with_its_error() -> None:
@@ -245,9 +243,7 @@ async def test_the_end_of_a_recording_is_said() -> None:
     source = Told(made_up.snapshot())
     source.tell(None)
     async with Dashboard(source, is_live=False, timer=Timer()).run_test(size=SIZE) as pilot:
-        await pilot.pause()
-        assert "the recording ends here" in seen_of(pilot)
-        assert "recorded" in seen_of(pilot)
+        await until(pilot, "the recording ends here", "recorded")
 
 
 async def test_the_help_is_made_of_the_bindings() -> None:

@@ -1,5 +1,6 @@
 """`fleet top`: what goes together, and what it says where there is nobody to look."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dashboard.printed import Whole
 from fleet.cli.top import Shape, Where, command, incident
 from fleet.errors import UsageError
 
@@ -60,6 +62,13 @@ def test_a_screen_for_a_browser_can_neither_act_nor_tell_the_brokers_password() 
     assert flags == [
         "--interval", "2s", "--window", "5m", "--theme", "ansi-dark", "--ascii",
     ]  # fmt: skip
+
+
+def test_the_help_names_what_the_object_holds() -> None:
+    [told] = re.findall(r"With --json: (.*?)Exit code", command.help or "", re.DOTALL)
+    names = set(re.findall(r"`(\w+)`", told))
+    assert names <= set(Whole.__struct_fields__)
+    assert len(names) > 10
 
 
 def test_the_tables_of_the_recording_name_what_is_wrong() -> None:
