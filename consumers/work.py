@@ -52,10 +52,8 @@ class ItemRun:
 
         An item that has to start again from zero is kept without tokens, so that it is counted.
         """
-        if not self.answers:
-            return self.saved
         if not any(answer.ids for answer in self.answers):
-            return None
+            return self.saved
         if self.keeps:
             answer = self.answers[0]
             return Saved(self.item.index, answer.prompt_ids, tuple(answer.ids))

@@ -55,6 +55,13 @@ def test_an_item_that_will_begin_again_is_saved_without_tokens() -> None:
     assert work.saved() == (Saved(0, (), ()),)
 
 
+def test_an_item_that_began_again_is_still_counted_before_its_first_token() -> None:
+    before = Saved(0, (), ())
+    work = work_of(1, claim=claim_of(before))
+    started(work.open[0], (), keeps=False)
+    assert work.saved() == (before,)
+
+
 def test_a_finished_item_is_pending_until_it_is_written() -> None:
     work = work_of(2)
     first, second = line_of(work.job, 0), line_of(work.job, 1)
