@@ -61,7 +61,7 @@ def title(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
 
 
-def gone(pids: list[int], wait_s: float = 10.0) -> bool:
+def gone(pids: list[int], wait_s: float = 30.0) -> bool:
     """Wait until none of the processes is there, a zombie counting as gone."""
     until = time.monotonic() + wait_s
     while any(alive(pid) for pid in pids):

@@ -21,7 +21,8 @@ from tests.asking import Asker, chunk, event_of, events_of, eventually
 from tests.tools import missing
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
-ALIVE_S = 4.0
+ALIVE_S = 8.0
+LATE_S = 5.0
 ITEMS, TOKENS = 6, 900
 
 
@@ -74,8 +75,8 @@ async def test_a_core_that_is_killed_frozen_or_out_of_memory_is_replaced_and_its
             released = await event_of(
                 fleet.connection, JobReleased, bound_s=60, tenant=unique, job=job
             )
-            # To notice it, and to save the job.
-            assert released.at - hurt_at < noticed_s + 1
+            # To notice it, and to save the job, on a machine that has other things to do.
+            assert released.at - hurt_at < noticed_s + LATE_S
             lines = await asker.lines(job, bound_s=240)
             assert len(lines) == ITEMS
             assert {(line.usage or {})["completion_tokens"] for line in lines} == {TOKENS}

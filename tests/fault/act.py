@@ -29,7 +29,7 @@ TURNS = 3
 QUEUE_FULL = 10077
 BOUND_S = 120.0
 # How long after the healing all work may take, on a machine that is busy with other things.
-DRAINED_S = 60.0
+DRAINED_S = 120.0
 
 
 class Act:
@@ -158,6 +158,14 @@ class Act:
                 more_at = time.monotonic() + IDLE_S
             await asyncio.sleep(POLL_S)
         return self.chance.choice(busy)
+
+    async def at_work(self, *nodes: str) -> None:
+        """Wait until all of these have work in hand; where others took it all, there comes more."""
+        give_up = time.monotonic() + BOUND_S
+        while not set(nodes) <= set(self.busy()):
+            assert time.monotonic() < give_up, f"waited {BOUND_S:.0f} s in vain for {nodes} at work"
+            await self.publish(8)
+            await self.pause(0.3, 0.6)
 
     def kill(self, node: str) -> None:
         if self.stage.send(node, signal.SIGKILL):

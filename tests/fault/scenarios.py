@@ -10,7 +10,7 @@ from tests.fault.act import Act
 from tests.fault.play import Scenario
 from tests.fault.stage import ACK_WAIT_S
 
-FAULTY_S = 120.0
+FAULTY_S = 180.0
 # Points that only a consumer passes that was told to go.
 AT_RELEASE = ("release.before", "release.after")
 AT_TAKE_OVER = "claim.after"

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import signal
-import time
 from pathlib import Path
 
 import msgspec
@@ -15,7 +14,7 @@ from fleet.broker.provision import provision
 from fleet.manifest import job_id
 from fleet.subjects import CLAIMS, claim_key
 from tests.asking import eventually
-from tests.fault.act import BOUND_S, Act
+from tests.fault.act import Act
 from tests.fault.play import Scenario
 from tests.fault.proxy import proxied
 from tests.fault.stage import ACK_WAIT_S
@@ -38,7 +37,7 @@ async def bad_lines(act: Act) -> None:
         await act.extras(dict.fromkeys(names, ""), urls=lines)
         slow.delay_s, slow.bytes_per_s, bytewise.piece = 0.15, 20_000, 3
         await act.publish(16)
-        await act.until(lambda: names[0] in act.busy(), "work behind the hole")
+        await act.at_work(names[0])
         hole.hole()
         act.note("freeze", names[0], outcome="black hole")
         await asyncio.sleep(ACK_WAIT_S + act.chance.uniform(0.5, 2.0))
@@ -57,10 +56,7 @@ async def wrong_clocks(act: Act) -> None:
     await act.until(lambda: act.ready(*names), "consumers with clocks")
     act.note("clock", names[0], outcome="+1 h")
     act.note("clock", names[1], outcome="-1 h")
-    give_up = time.monotonic() + BOUND_S
-    while not set(names) <= set(act.busy()) and time.monotonic() < give_up:
-        await act.publish(8)
-        await act.pause(0.3, 0.6)
+    await act.at_work(*names)
     act.kill(act.chance.choice(names))
 
 

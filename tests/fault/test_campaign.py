@@ -41,7 +41,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stage]]:
         yield them
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_no_job_is_lost_doubled_or_answered_wrongly(
     stages: list[Stage], scenario: Scenario, tmp_path: Path

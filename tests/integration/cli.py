@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-BOUND_S = 60.0
+BOUND_S = 120.0
 ROOT = Path(__file__).parents[2]
 START = (sys.executable, "-c", "from fleet.cli.main import main; main()")
 

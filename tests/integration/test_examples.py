@@ -24,8 +24,8 @@ from tests.tools import missing, requires_tool
 
 EXAMPLES = ROOT / "docs" / "examples"
 DATA = EXAMPLES / "data"
-RUN_S = 60
-INSTALL_S = 100
+RUN_S = 120
+INSTALL_S = 200
 CLIENT = "@nats-io/transport-node@3.4.0"
 TOKENS = 32
 # What a scripted answer may come to: a token that ends in a zero.

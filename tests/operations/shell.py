@@ -11,7 +11,7 @@ from tests.fleets import ROOT
 from tests.integration.cli import Ran
 from tests.operations.procedures import script
 
-BOUND_S = 100.0
+BOUND_S = 200.0
 
 
 async def run(*sections: str, url: str = "", **names: str) -> Ran:

@@ -12,7 +12,7 @@ from tests.fleets import ROOT
 from tests.tools import requires_tool
 
 NAMESPACES = Path(__file__).with_name("namespaces.sh")
-BOUND_S = 110.0
+BOUND_S = 220.0
 
 
 def test_the_leader_is_cut_off_and_no_confirmed_job_is_missing(
