@@ -6,6 +6,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
+from fleet.bounds import Count
 from fleet.events import UsageRecorded
 from fleet.interruptions import Interruption, interruptions
 from fleet.job import Tier
@@ -29,17 +30,17 @@ class PartSum(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a report. usd: with its part of what nobody's work can be charged for.
 
-    direct_usd: useful time alone. usd_per_million: output tokens; None without any. on_demand_usd:
-    what the same work would have cost on on-demand, None where that price is not known. saved_usd:
-    how much more that is; negative when it is less.
+    direct_usd: useful time alone. usd_per_million: output tokens of nodes whose price is known;
+    None without any. on_demand_usd: what the work of these would have cost on on-demand, None where
+    that price is not known. saved_usd: how much more that is; negative when it is less.
     """
 
     name: str
     hours: float
     usd: float
     direct_usd: float
-    items: int = 0
-    output_tokens: int = 0
+    items: Count = 0
+    output_tokens: Count = 0
     usd_per_million: float | None = None
     on_demand_usd: float | None = None
     saved_usd: float | None = None
@@ -56,21 +57,21 @@ class Fallback(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a fleet cost.
 
-    bill_usd: of the nodes whose price is known; `unpriced_hours` of others come on top. parts: they
-    sum to the bill. saved_share: of what on-demand would have cost. unmetered: nodes that did not
-    tell how they spent their time, all of which counts as idle.
+    bill_usd: of the nodes whose price is known; `unpriced_hours` of others come on top, and are
+    compared with nothing. parts: they sum to the bill. saved_share: of what on-demand would have
+    cost. unmetered: nodes that did not tell how they spent their time, all of which counts as idle.
     """
 
-    nodes: int
+    nodes: Count
     node_hours: float
     bill_usd: float
     unpriced_hours: float
     unmetered: tuple[str, ...]
     parts: dict[Part, PartSum]
-    items: int
-    failed_items: int
-    prompt_tokens: int
-    output_tokens: int
+    items: Count
+    failed_items: Count
+    prompt_tokens: Count
+    output_tokens: Count
     usd_per_million: float | None
     on_demand_usd: float | None
     saved_usd: float | None
@@ -104,7 +105,7 @@ def report(
     """Sum up a ledger. on_demand_of: the on-demand prices of what a life ran on."""
     pieces = [piece for account in accounts for piece in _pieces(account, on_demand_of)]
     records = [(account, use) for account in accounts for use in uses(account, since=since)]
-    comparable = all(_comparable(account, on_demand_of) for account in accounts)
+    comparable = _comparable(accounts, on_demand_of)
     bill, hours = math.fsum(p.usd for p in pieces), _hours(pieces)
     on_demand = math.fsum(p.on_demand_usd for p in pieces) if comparable else None
     tokens = sum(record.completion_tokens for _, record in records)
@@ -120,7 +121,7 @@ def report(
         failed_items=sum(record.failed_items for _, record in records),
         prompt_tokens=sum(record.prompt_tokens for _, record in records),
         output_tokens=tokens,
-        usd_per_million=_per_million(bill, tokens),
+        usd_per_million=_per_million(bill, _priced_tokens(records)),
         on_demand_usd=on_demand,
         saved_usd=None if on_demand is None else on_demand - bill,
         saved_share=1 - bill / on_demand if on_demand else None,
@@ -132,8 +133,20 @@ def report(
     )
 
 
-def _comparable(account: Account, on_demand_of: SeriesOf) -> bool:
-    return account.life.capacity_type == "on-demand" or on_demand_of(account.life) is not None
+def _comparable(accounts: Sequence[Account], on_demand_of: SeriesOf) -> bool:
+    # A bill that nothing is in is no saving.
+    if accounts and all(account.usd is None for account in accounts):
+        return False
+    return all(on_demand_of(one.life) is not None for one in accounts if _is_compared(one))
+
+
+def _is_compared(account: Account) -> bool:
+    """Whether the bill has spot in it that could have been on-demand."""
+    return account.life.capacity_type == "spot" and account.usd is not None
+
+
+def _priced_tokens(records: Iterable[tuple[Account, UsageRecorded]]) -> int:
+    return sum(used.completion_tokens for account, used in records if account.usd is not None)
 
 
 def _pieces(account: Account, on_demand_of: SeriesOf) -> Iterator[Piece]:
@@ -143,7 +156,7 @@ def _pieces(account: Account, on_demand_of: SeriesOf) -> Iterator[Piece]:
     on-demand anyway would run there just so.
     """
     life, rate = account.life, 0.0
-    if life.capacity_type == "spot" and account.seconds:
+    if _is_compared(account) and account.seconds:
         series = on_demand_of(life)
         paid_from = life.end - account.seconds
         rate = series.cost(paid_from, life.end) / account.seconds if series else 0.0
@@ -182,12 +195,11 @@ def _rows(
     groups: dict[str, list[Piece]] = {}
     for piece in _charged(pieces) if by in {"tenant", "batch"} else pieces:
         groups.setdefault(_name(by, piece), []).append(piece)
-    done: dict[str, list[UsageRecorded]] = {}
+    done: dict[str, list[tuple[Account, UsageRecorded]]] = {}
     for account, record in records:
         use = Use(record.tenant, record.tier, record.batch)
-        day = day_of(record.at)
-        piece = Piece(account, day, "useful", use, 0.0, 0.0, 0.0)
-        done.setdefault(_name(by, piece), []).append(record)
+        piece = Piece(account, day_of(record.at), "useful", use, 0.0, 0.0, 0.0)
+        done.setdefault(_name(by, piece), []).append((account, record))
     rows = []
     for name in groups.keys() | done.keys():
         own, used = groups.get(name, []), done.get(name, [])
@@ -197,8 +209,9 @@ def _rows(
                 hours=_hours(own),
                 usd=math.fsum(p.usd for p in own),
                 direct_usd=math.fsum(p.usd for p in own if p.part == "useful"),
-                items=sum(r.items for r in used),
-                output_tokens=sum(r.completion_tokens for r in used),
+                items=sum(r.items for _, r in used),
+                output_tokens=sum(r.completion_tokens for _, r in used),
+                priced_tokens=_priced_tokens(used),
                 on_demand_usd=math.fsum(p.on_demand_usd for p in own) if comparable else None,
             )
         )
@@ -209,9 +222,9 @@ def _rows(
 
 def row(
     name: str, *, hours: float, usd: float, direct_usd: float, items: int, output_tokens: int,
-    on_demand_usd: float | None,
+    priced_tokens: int, on_demand_usd: float | None,
 ) -> Row:  # fmt: skip
-    """Make a row of its sums."""
+    """Make a row of its sums. priced_tokens: of nodes whose price is known."""
     return Row(
         name=name,
         hours=hours,
@@ -219,7 +232,7 @@ def row(
         direct_usd=direct_usd,
         items=items,
         output_tokens=output_tokens,
-        usd_per_million=_per_million(usd, output_tokens),
+        usd_per_million=_per_million(usd, priced_tokens),
         on_demand_usd=on_demand_usd,
         saved_usd=None if on_demand_usd is None else on_demand_usd - usd,
     )

@@ -11,7 +11,7 @@ from fleet.job import ResultLine
 class JobWork(msgspec.Struct):
     """What the result lines of one job say of the work behind it.
 
-    weight: USD of engine time at its nodes' rates, or seconds where no rate is known.
+    weight: engine time at its nodes' rates.
     """
 
     weight: float = 0.0
@@ -20,10 +20,15 @@ class JobWork(msgspec.Struct):
 
 
 class JobWorks:
-    """Collects result lines. rates: by node, what an hour of it cost."""
+    """Collects result lines.
+
+    rates: by node, what a second of it cost. A node whose rate is not known counts as the mean of
+    the others, for what it did is shared out, too.
+    """
 
     def __init__(self, rates: Mapping[str, float]) -> None:
         self._rates = rates
+        self._mean = sum(rates.values()) / len(rates) if rates else 1.0
         self._seen: set[tuple[str, str | None, str, int]] = set()
         self.by_batch: dict[str, dict[str, JobWork]] = {}
 
@@ -38,7 +43,8 @@ class JobWorks:
             if key in self._seen:
                 continue
             self._seen.add(key)
-            work.weight += max(0.0, line.fleet.engine_s) * self._rates.get(line.fleet.node, 1.0)
+            rate = self._rates.get(line.fleet.node, self._mean)
+            work.weight += max(0.0, line.fleet.engine_s) * rate
             work.items += 1
             work.output_tokens += (line.usage or {}).get("completion_tokens", 0)
 
@@ -73,5 +79,6 @@ def _row(batch: Row, job: str, work: JobWork, *, share: float) -> Row:
         direct_usd=batch.direct_usd * share,
         items=work.items,
         output_tokens=work.output_tokens,
+        priced_tokens=work.output_tokens,
         on_demand_usd=None if batch.on_demand_usd is None else batch.on_demand_usd * share,
     )

@@ -55,6 +55,22 @@ def test_nothing_is_said_of_savings_where_the_other_price_is_not_known() -> None
     assert made(*worked(Machine("a", "on-demand"), 5), known=False).saved_usd == 0
 
 
+def test_work_that_is_not_in_the_bill_saves_nothing_and_makes_no_token_cheaper() -> None:
+    events = [
+        *worked(Machine("a"), 5, tokens=1_000_000),
+        *worked(Machine("x"), 5, tokens=9_000_000, batch="b2"),
+    ]
+    paid = ledger(lives(events), lambda life: None if life.node == "x" else priced(life))
+    got = report(paid, on_demand, by="batch")
+    alone = made(*worked(Machine("a"), 5, tokens=1_000_000))
+    assert got.unpriced_hours == pytest.approx(10)
+    assert (got.on_demand_usd, got.saved_share) == (alone.on_demand_usd, alone.saved_share)
+    assert got.usd_per_million == pytest.approx(alone.usd_per_million)
+    assert got.output_tokens == 10_000_000
+    rows = {row.name: row.usd_per_million for row in got.rows}
+    assert rows["acme/b2"] is None
+
+
 def test_fallback_is_the_share_of_spots_work_that_on_demand_did() -> None:
     got = made(
         *worked(Machine("a"), 6), *worked(Machine("b", "on-demand"), 2),

@@ -38,6 +38,13 @@ def test_jobs_share_by_the_engine_time_of_their_lines_at_the_price_of_their_node
     assert cheap.usd_per_million == pytest.approx(200_000)
 
 
+def test_work_of_a_node_whose_price_nobody_knows_counts_as_that_of_the_others() -> None:
+    works = JobWorks({"a": 0.0004, "b": 0.0006})
+    works.take("acme", "b1", "j1", [line(0, node="a"), line(1, node="b")])
+    works.take("acme", "b1", "j2", [line(0, node="gone", engine_s=2.0)])
+    assert costs(works) == {"acme/b1/j1": pytest.approx(6.0), "acme/b1/j2": pytest.approx(6.0)}
+
+
 def test_a_line_counts_once_however_often_it_is_read() -> None:
     works = JobWorks({})
     for _ in range(2):
