@@ -11,8 +11,8 @@ from consumers.interruption.source import Busy, Http, Look, Pace, Tell, Unreacha
 TTL_S: Final = 21_600
 _TTL: Final = "X-aws-ec2-metadata-token-ttl-seconds"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,1024}")
-_PATHS: Final = (
-    ("spot/instance-action", aws_action),
+_NOTICE: Final = "spot/instance-action"
+_OTHERS: Final = (
     ("events/recommendations/rebalance", aws_rebalance),
     ("autoscaling/target-lifecycle-state", asg_state),
 )
@@ -39,8 +39,14 @@ class Aws:
         return (self._look,)
 
     async def _look(self, tell: Tell) -> None:
-        for path, read in _PATHS:
-            tell(read(await self._get(path)), path)
+        tell(aws_action(await self._get(_NOTICE)), _NOTICE)
+        for path, read in _OTHERS:
+            try:
+                reading = read(await self._get(path))
+            except (Busy, Unreachable) as error:
+                # Not raised: the notice would then be asked for as seldom as what fails.
+                reading = Rubbish(str(error))
+            tell(reading, path)
 
     async def _get(self, path: str) -> Answer:
         """Ask with the token that we have; if it died, which it may do early, with a new one."""

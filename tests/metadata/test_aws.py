@@ -182,6 +182,18 @@ async def test_a_service_that_hangs_in_mid_life_is_asked_again(stub: Stub) -> No
         await listener.heard()
 
 
+@pytest.mark.parametrize("path", [REBALANCE, ASG])
+async def test_a_path_that_is_never_answered_does_not_make_notices_late(
+    stub: Stub, path: str
+) -> None:
+    stub.hangs = {path}
+    pace = quick(answer_s=1.5, retry_s=60.0, silent_s=60.0)
+    async with listening(stub, "aws", pace=pace) as listener:
+        await stub.until(path, 2)
+        stub.gives_notice()
+        await listener.heard()
+
+
 async def test_a_rebalance_is_a_hint_and_told_once(stub: Stub) -> None:
     stub.rebalance = stub.in_s(0)
     drain = Drain(grace_s=0)
