@@ -5,6 +5,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from fleet.bounds import Count, Time
 from fleet.broker.claims import Claims
 from fleet.broker.connection import Connection
 from fleet.broker.kv import Bucket
@@ -31,8 +32,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """A job that its owner wants no more. stream, sequence: where it waits or runs. at: when."""
 
     stream: str
-    sequence: int
-    at: float
+    sequence: Count
+    at: Time
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True):

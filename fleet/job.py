@@ -22,6 +22,7 @@ from fleet.body import (
     TextPart,
     Url,
 )
+from fleet.bounds import Count, Seconds, Usd
 
 __all__ = [
     "CHAT",
@@ -172,24 +173,24 @@ class FleetInfo(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     job: str
-    item: int
-    items: int
+    item: Count
+    items: Count
     node: str
     capacity_type: CapacityType | None
     zone: str = ""
-    attempts: int = 0
-    interruptions: int = 0
-    queue_s: float = 0.0
-    run_s: float = 0.0
-    engine_s: float = 0.0
-    cost_usd: float | None = None
+    attempts: Count = 0
+    interruptions: Count = 0
+    queue_s: Seconds = 0.0
+    run_s: Seconds = 0.0
+    engine_s: Seconds = 0.0
+    cost_usd: Usd | None = None
     resumed: Resumed = "no"
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
     """The answer in OpenAI's own shape: body is a chat completion, a completion or a list."""
 
-    status_code: int
+    status_code: Count
     request_id: str
     body: dict[str, Any]
 
@@ -204,7 +205,7 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
     custom_id: str | None
     response: Response | None = None
     error: WireError | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, Count] | None = None
     fleet: FleetInfo
 
 
@@ -217,10 +218,10 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True):
     place is of an answer that had to be begun again, and the last word counts.
     """
 
-    item: int
-    offset: int
+    item: Count
+    offset: Count
     text: str
     token_ids: tuple[int, ...]
-    text_offset: int = 0
-    choice: int = 0
+    text_offset: Count = 0
+    choice: Count = 0
     finish_reason: str | None = None

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from fleet.bounds import Count, Seconds, Time
 from fleet.errors import UsageError
 from fleet.job import MAX_ITEMS, Tier
 from fleet.subjects import identifier
@@ -58,11 +59,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     input_sha256: str
     input_name: str
     layout: Layout
-    created_at: float
-    completion_window_s: float | None = None
+    created_at: Time
+    completion_window_s: Seconds | None = None
     via: Via = "inline"
     state: BatchState = "submitting"
-    submitted_jobs: int = 0
+    submitted_jobs: Count = 0
     writer: str = ""
     version: int = 1
 

@@ -7,13 +7,15 @@ import msgspec
 import pytest
 from msgspec.inspect import FloatType, IntType, StructType, UnionType, type_info
 
+from fleet.cancel import Mark
 from fleet.events import AnyEvent, UsageRecorded
-from fleet.job import Tier
+from fleet.job import FleetInfo, Tier, TokenDelta
+from fleet.manifest import Manifest
 from fleet.node import Node
 
-STRUCTS = (*get_args(AnyEvent), Node)
+STRUCTS = (*get_args(AnyEvent), Node, FleetInfo, TokenDelta, Manifest, Mark)
 # Moments are compared and subtracted, and never added up.
-MOMENTS = {"at", "since", "started_at", "leaves_at", "kv_cache"}
+MOMENTS = {"at", "since", "started_at", "leaves_at", "kv_cache", "version"}
 
 
 def numbers(struct: type[Any]) -> Iterator[tuple[str, IntType | FloatType]]:
