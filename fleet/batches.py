@@ -162,10 +162,18 @@ class Batches:
                     return
             await asyncio.sleep(POLL_S)
 
-    async def collect(self, batch: str, folder: Path, *, with_fleet: bool = False) -> Collected:
+    async def collect(
+        self,
+        batch: str,
+        folder: Path,
+        *,
+        with_fleet: bool = False,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Collected:
         """Write the results that are there, in the order of the input; safe to repeat.
 
-        One job's results are held at a time. Raises NotFound, OSError.
+        One job's results are held at a time. on_progress: told of how many jobs they are written.
+        Raises NotFound, OSError.
         """
         manifest = await self.manifest(batch)
         tally = Tally(manifest)
@@ -178,6 +186,7 @@ class Batches:
                     lines += tally.add(job, message.lines)
                 for line in sorted(lines, key=lambda line: line.fleet.item):
                     writer.add(line)
+                on_progress(number + 1, manifest.jobs)
         return Collected(files, await self._noted(tally.status(manifest)))
 
     async def cancel(self, batch: str) -> BatchStatus:

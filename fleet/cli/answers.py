@@ -1,12 +1,15 @@
 """Answers on the terminal: as they are made, when they are complete, and what they took."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 import click
 import msgspec
 
+from fleet.broker.beside import Beside
 from fleet.cli.terminal import write
 from fleet.errors import JobFailed
 from fleet.job import ResultLine, TokenDelta
@@ -15,6 +18,8 @@ from fleet.subjects import plain
 
 FAILED: Final = 1
 SOME_FAILED: Final = 3
+# A reader of the terminal is told so often that there is nothing new.
+NOTE_S: Final = 10.0
 
 # Gives a job's deltas from a character on.
 Stream = Callable[[int], AsyncGenerator[TokenDelta, None]]
@@ -26,6 +31,33 @@ class _Vector(msgspec.Struct, frozen=True):
 
 class _Vectors(msgspec.Struct, frozen=True):
     data: tuple[_Vector, ...] = ()
+
+
+@asynccontextmanager
+async def silence_told(stream: Stream, *, job: str) -> AsyncIterator[Stream]:
+    """Say on stderr now and then that there is nothing new; give the stream that resets it."""
+    heard_at = time.monotonic()
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(NOTE_S)
+            silent_s = time.monotonic() - heard_at
+            if silent_s >= NOTE_S:
+                click.echo(
+                    f"fleet: nothing new for {silent_s:.0f} s, still waiting; `fleet why {job}` "
+                    "tells what for",
+                    err=True,
+                )
+
+    async def heard(begin: int) -> AsyncGenerator[TokenDelta, None]:
+        nonlocal heard_at
+        async with aclosing(stream(begin)) as deltas:
+            async for delta in deltas:
+                heard_at = time.monotonic()
+                yield delta
+
+    async with Beside(tell()):
+        yield heard
 
 
 async def print_live(stream: Stream, *, begin: int = 0) -> int:

@@ -2,25 +2,28 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 import click
 import msgspec
 
-from fleet.broker.beside import Beside
 from fleet.broker.connection import Connection
 from fleet.cli import options
-from fleet.cli.answers import Stream, again, exit_code, print_live, print_notes, print_rest
+from fleet.cli.answers import (
+    Stream,
+    again,
+    exit_code,
+    print_live,
+    print_notes,
+    print_rest,
+    silence_told,
+)
 from fleet.cli.reached import reached
 from fleet.errors import BrokerUnreachable, JobFailed
 from fleet.follow import Follower, Place, locate
 from fleet.job import ResultLine, TokenDelta
-
-# A reader of the terminal is told so often that there is nothing new.
-NOTE_S: Final = 10.0
 
 
 @click.command("attach")
@@ -74,19 +77,15 @@ async def _follow(
     connection: Connection, place: Place, given: dict[str, Any]
 ) -> tuple[int, Sequence[ResultLine]]:
     """Print what comes; return up to which character of the first answer, and the results."""
-    notes = _Notes()
-    async with Beside(notes.tell()):
 
-        async def stream(begin: int) -> AsyncGenerator[TokenDelta, None]:
-            async with aclosing(Follower(connection, place).stream(from_offset=begin)) as deltas:
-                async for delta in deltas:
-                    notes.heard_at = time.monotonic()
-                    yield delta
+    def stream(begin: int) -> AsyncGenerator[TokenDelta, None]:
+        return Follower(connection, place).stream(from_offset=begin)
 
+    async with silence_told(stream, job=given["job"]) as told:
         if given["as_json"]:
-            end = await _print_json(stream, given["begin"])
+            end = await _print_json(told, given["begin"])
         else:
-            end = await print_live(stream, begin=given["begin"])
+            end = await print_live(told, begin=given["begin"])
         return end, await Follower(connection, place).result()
 
 
@@ -100,17 +99,3 @@ async def _print_json(stream: Stream, begin: int) -> int:
         again(error)
         return await _print_json(stream, 0)
     return 0
-
-
-class _Notes:
-    """Says now and then that there is nothing new."""
-
-    def __init__(self) -> None:
-        self.heard_at = time.monotonic()
-
-    async def tell(self) -> None:
-        while True:
-            await asyncio.sleep(NOTE_S)
-            silent_s = time.monotonic() - self.heard_at
-            if silent_s >= NOTE_S:
-                click.echo(f"fleet: nothing new for {silent_s:.0f} s, still waiting", err=True)

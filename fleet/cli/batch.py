@@ -1,6 +1,7 @@
 """`fleet batch`: a file of requests in, two files of answers out."""
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ import msgspec
 
 from dashboard.acting import OnBatch
 from fleet.batch_status import BatchStatus
-from fleet.batches import Batches
+from fleet.batches import Batches, Collected
 from fleet.cli import options
 from fleet.cli.audit import ending
 from fleet.cli.batch_submit import submit
@@ -21,6 +22,7 @@ from fleet.cli.batch_view import (
     warnings,
     watched,
 )
+from fleet.cli.progress import slow
 from fleet.cli.reached import reached
 from fleet.errors import FleetError
 
@@ -76,10 +78,15 @@ def results(
     *, batch: str, folder: Path, with_fleet: bool, nats: str | None, tenant: str, as_json: bool
 ) -> int:
     """Write what is there, in the order of the input; exit with 3 if some failed or is missing."""
+
+    async def collect(batches: Batches) -> Collected:
+        with slow() as report:
+            return await batches.collect(
+                batch, folder, with_fleet=with_fleet, on_progress=partial(report, "jobs written")
+            )
+
     try:
-        collected = _with(
-            nats, tenant, lambda batches: batches.collect(batch, folder, with_fleet=with_fleet)
-        )
+        collected = _with(nats, tenant, collect)
     except OSError as error:
         raise FleetError(f"the results of {batch} could not be written: {error}") from error
     if as_json:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fleet.prices import PriceBook
 
 BY: Final = ("pool", "model", "tenant", "batch", "job", "day")
-# What is quicker needs no bar.
-QUIET_S: Final = 2.0
 
 
 class Wanted(NamedTuple):
@@ -129,20 +127,14 @@ async def _read(
     """Open the books; read jobs only where they are asked for."""
     from fleet.accounts import open_books, read_jobs
     from fleet.cli.cost_prices import spot_market, with_market
-    from fleet.cli.progress import Show
+    from fleet.cli.progress import slow
     from fleet.cli.reached import reached
 
     async def refined(lives: "Sequence[Life]") -> "PriceBook":
         return book if region is None else await with_market(book, lives, spot_market(region))
 
-    began = time.monotonic()
     async with reached(url, name="fleet-cost") as connection:
-        with Show() as show:
-
-            def report(what: str, done: int, total: int) -> None:
-                if time.monotonic() - began > QUIET_S:
-                    show.bar(what, done, total)
-
+        with slow() as report:
             books = await open_books(connection, refined, since=since, on_progress=report)
         if jobs_of is None:
             return books, None

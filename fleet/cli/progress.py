@@ -2,8 +2,10 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -14,6 +16,10 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+# What is quicker needs no bar.
+QUIET_S: Final = 2.0
+Report: TypeAlias = Callable[[str, int, int], None]
 
 
 class Show:
@@ -62,3 +68,16 @@ class Show:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+@contextmanager
+def slow() -> Iterator[Report]:
+    """Take how far something is, by name, and draw it once it has taken QUIET_S."""
+    began = time.monotonic()
+    with Show() as show:
+
+        def report(name: str, done: int, total: int) -> None:
+            if time.monotonic() - began > QUIET_S:
+                show.bar(name, done, total)
+
+        yield report

@@ -12,7 +12,7 @@ import msgspec
 
 from fleet.batch_file import MAX_PART_BYTES
 from fleet.cli import options, stores
-from fleet.cli.answers import exit_code, print_live, print_notes, print_rest
+from fleet.cli.answers import exit_code, print_live, print_notes, print_rest, silence_told
 from fleet.cli.reached import reached
 from fleet.cli.served import require_served
 from fleet.cli.times import Moment
@@ -141,8 +141,11 @@ async def _submit(request: Request, given: dict[str, Any]) -> int:
         stream = partial(_stream, producer, ticket)
         is_live = not (given["no_stream"] or given["as_json"])
         try:
-            async with asyncio.timeout(given["timeout_s"]):
-                end = await print_live(stream) if is_live else 0
+            async with (
+                asyncio.timeout(given["timeout_s"]),
+                silence_told(stream, job=ticket.job) as told,
+            ):
+                end = await print_live(told) if is_live else 0
                 lines = await producer.result(ticket)
         except TimeoutError as error:
             raise BrokerUnreachable(

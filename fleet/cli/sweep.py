@@ -80,8 +80,13 @@ async def _sweep(nats: str | None, every_s: float | None, *, as_json: bool) -> N
             realtime_deadline_s=settings.realtime_deadline_s,
             checkpoint_s=settings.checkpoint_s,
         )
+        is_told = False
         async for done in sweep_once(sweeper, patience_s=PATIENCE_S):
             swept(done)
+            if sweeper.waits and not is_told:
+                is_told = True
+                text = f"something looks stuck: watching it, for {PATIENCE_S:.0f} s at most"
+                click.echo(text, err=True)
         for state in sweeper.durables:
             if (trouble := trouble_of(state)) is not None:
                 click.echo(f"{state.name}: {trouble.detail} -> {trouble.remedy}", err=True)

@@ -1,6 +1,5 @@
 """`fleet verify`: prove from the log that nothing was lost and nothing said twice."""
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
 CODES: Final = {"proven": 0, "not_proven": 1, "open": 3}
 WORDS: Final = {"proven": "proven", "not_proven": "NOT proven", "open": "open, so far without flaw"}
-# What is quicker needs no bar.
-QUIET_S: Final = 2.0
 # More of them say nothing new on a terminal; --json has all.
 SHOWN: Final = 50
 
@@ -44,18 +41,12 @@ def command(batch: str | None, tenant: str | None, nats: str | None, *, as_json:
 
 
 async def _verify(nats: str | None, tenant: str | None, batch: str | None) -> "Proof":
-    from fleet.cli.progress import Show
+    from fleet.cli.progress import slow
     from fleet.cli.reached import reached
     from fleet.evidence import verify
 
-    began = time.monotonic()
     async with reached(nats, name="fleet-verify") as connection:
-        with Show() as show:
-
-            def report(what: str, done: int, total: int) -> None:
-                if time.monotonic() - began > QUIET_S:
-                    show.bar(what, done, total)
-
+        with slow() as report:
             return await verify(connection, tenant=tenant, batch=batch, on_progress=report)
 
 

@@ -1,12 +1,16 @@
-"""Times that users type, and foreign text that terminals must not obey."""
+"""Times that users type, foreign text that terminals must not obey, and silence that is told."""
 
+import asyncio
 import time
+from collections.abc import AsyncGenerator
 
 import click
 import pytest
 
+from fleet.cli import answers
 from fleet.cli.terminal import harmless
 from fleet.cli.times import Length, Moment, length
+from fleet.job import TokenDelta
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,18 @@ def test_a_length_is_shown_in_its_two_largest_units(seconds: float, text: str) -
 def test_a_terminal_gets_no_escapes_and_no_turned_text() -> None:
     hostile = "a\x1b]52;c;eA==\x07b\rc\u202ed\x9be\n\tf é 漢"
     assert harmless(hostile) == "a]52;c;eA==bcde\n\tf é 漢"
+
+
+async def test_whoever_hears_nothing_is_told_that_it_goes_on_and_where_to_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    monkeypatch.setattr(answers, "NOTE_S", 0.01)
+    monkeypatch.setattr("click.echo", lambda text, **_: said.put_nowait(text))
+
+    async def mute(begin: int) -> AsyncGenerator[TokenDelta, None]:
+        await asyncio.Event().wait()
+        yield TokenDelta(item=0, offset=begin, text="", token_ids=())
+
+    async with asyncio.timeout(5), answers.silence_told(mute, job="j"):
+        assert "`fleet why j` tells what for" in await said.get()
