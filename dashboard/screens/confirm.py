@@ -44,6 +44,8 @@ class Confirm(ModalScreen[bool]):
         Binding("escape", "refuse", "Cancel"),
         Binding("left", "app.focus_previous", "Before", show=False),
         Binding("right", "app.focus_next", "Next", show=False),
+        Binding("up", "read(-1)", "Line up", show=False),
+        Binding("down", "read(1)", "Line down", show=False),
     ]
 
     def __init__(self, question: Question, look: Look) -> None:
@@ -89,6 +91,10 @@ class Confirm(ModalScreen[bool]):
         event.stop()
         # Not awaited, here and below: that would wait for the end of the screen that waits.
         _ = self.dismiss(event.button.id == "agree")
+
+    def action_read(self, lines: int) -> None:
+        """Read on, where there is more than there is room for."""
+        self.query_one("#facts").scroll_relative(y=lines, animate=False)
 
     def action_refuse(self) -> None:
         """Leave everything as it is."""

@@ -1,6 +1,7 @@
 """What `fleet top` writes where nobody looks at a screen: tables, JSON, and recordings."""
 
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
@@ -62,12 +63,11 @@ async def whole(source: "Source", needed: Iterable["Part"] = ALL_PARTS) -> "Flee
     The source looks quickly meanwhile. After WHOLE_S seconds what there is has to do.
     """
     source.interval_s = LOOK_S
-    looks = round(WHOLE_S / LOOK_S)
+    give_up = time.monotonic() + WHOLE_S
     async with aclosing(source.snapshots()) as snapshots:
         async for snapshot in snapshots:
-            looks -= 1
             looked = snapshot.read_at.keys() | snapshot.troubles.keys()
-            if looks <= 0 or (looked >= set(needed) and _is_steady(snapshot)):
+            if time.monotonic() >= give_up or (looked >= set(needed) and _is_steady(snapshot)):
                 break
     return snapshot
 

@@ -155,6 +155,14 @@ async def test_what_destroys_wants_the_name_typed_in_full() -> None:
         await settled(pilot, lambda: bool(operator.done))
 
 
+async def test_facts_that_are_longer_than_their_room_can_be_read_by_keys() -> None:
+    app = Acting(Scripted(question(text="one of many words " * 60)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        facts = (await shown(pilot)).query_one("#facts")
+        await pilot.press("up", "down")
+        await settled(pilot, lambda: facts.scroll_offset.y == 1)
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 async def test_hostile_text_is_shown_and_not_obeyed(text: str) -> None:
     operator = Scripted(question(text=text, typed=text), refuses=text)
