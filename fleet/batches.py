@@ -13,7 +13,7 @@ import msgspec
 
 from fleet.batch_end import note_end
 from fleet.batch_file import Survey
-from fleet.batch_output import Files, files_of, writing
+from fleet.batch_output import Collected, files_of, writing
 from fleet.batch_status import FINAL, BatchStatus, Tally
 from fleet.broker.batch_publish import Outgoing
 from fleet.broker.connection import Connection
@@ -27,7 +27,7 @@ from fleet.subjects import BATCHES, batch_key, job_subject, shown, token
 from fleet.tracing import current
 from fleet.wire import job_headers
 
-__all__ = ["Batches", "Collected", "Manifest", "draft"]
+__all__ = ["Batches", "Manifest", "draft"]
 
 POLL_S: Final = 0.5
 PATIENCE_S: Final = 60.0
@@ -40,19 +40,6 @@ _TWICE: Final = (
 _NAME_BYTES: Final = 10
 
 OnProgress: TypeAlias = Callable[[Manifest], None]
-
-
-class Collected(msgspec.Struct, frozen=True):
-    """What was written: the files, and how the batch stood then."""
-
-    files: Files
-    status: BatchStatus
-
-    @property
-    def missing(self) -> int:
-        """Items without a line so far."""
-        counts = self.status.request_counts
-        return counts.total - counts.done
 
 
 def draft(

@@ -9,8 +9,9 @@ import click
 import msgspec
 
 from dashboard.acting import OnBatch
+from fleet.batch_output import Collected
 from fleet.batch_status import BatchStatus
-from fleet.batches import Batches, Collected
+from fleet.batches import Batches
 from fleet.cli import options
 from fleet.cli.audit import ending
 from fleet.cli.batch_submit import submit
