@@ -12,7 +12,7 @@ from fleet.job import CapacityType
 from fleet.pool.provider import Fault, Granted, Machine, Provider, Request
 from tests.contract.worlds import Ec2World, SimWorld, World, guarded, local_world
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 
 
 @pytest.fixture(params=["simulated", "simulated and guarded", "local", "ec2 and guarded"])

@@ -11,7 +11,7 @@ import pytest
 
 from fleet.accounts import open_books
 from fleet.batches import Batches
-from fleet.cost import report
+from fleet.cost import Report, report
 from fleet.events import PoolActed, PoolDecided
 from fleet.ledger import PARTS
 from fleet.node import Node
@@ -25,6 +25,7 @@ from tests.batching import submit_batch
 from tests.fleets import QUICK as QUICK_SETTINGS
 from tests.integration.batch_kit import finished
 
+pytestmark = pytest.mark.timeout(300)
 MODEL, TENANT = "smollm2", "acme"
 ITEMS, WINDOW_S = 60, 120.0
 BOUND_S = 60.0
@@ -95,9 +96,13 @@ async def test_zones_go_and_come_back_and_the_deadline_is_met(fleet: Fleet) -> N
     for action in ("launched", "drained"):
         await event_of(fleet.connection, PoolActed, action=action)
     book = read_book((files("fleet") / "example_prices.toml").read_text(), name="example.toml")
-    books = await open_books(fleet.connection, book)
-    bill = report(books.accounts, books.pricing.on_demand)
-    assert bill.nodes == len(fleet.pool.nodes)
+
+    async def billed() -> Report | None:
+        books = await open_books(fleet.connection, book)
+        bill = report(books.accounts, books.pricing.on_demand)
+        return bill if bill.nodes == len(fleet.pool.nodes) else None
+
+    bill = await eventually(billed, "every node in the bill")
     assert sum(bill.parts[part].usd for part in PARTS) == pytest.approx(bill.bill_usd)
     assert bill.unpriced_hours == 0
 
@@ -112,7 +117,7 @@ async def test_on_demand_takes_over_when_no_zone_sells_spot(fleet: Fleet) -> Non
     assert manifest.deadline is not None
     assert time.time() < manifest.deadline
     assert status.request_counts.completed == 3
-    assert any(one.batch_fallback for one in await events_of(fleet.connection, PoolDecided))
+    await event_of(fleet.connection, PoolDecided, batch_fallback=True)
 
     async def small_again() -> bool:
         decided = await events_of(fleet.connection, PoolDecided)

@@ -10,6 +10,7 @@ from tests.asking import Asker, answer_to, chat, chunk, events_of, text_of
 from tests.fleets import QUICK, RunningFleet, running_fleet
 from tests.integration.brokers import connected
 
+pytestmark = pytest.mark.timeout(300)
 MISHAPS = "crash=boom,fail=oops,die=stroke"
 SLOW_S = 120.0
 

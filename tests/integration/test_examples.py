@@ -226,12 +226,15 @@ def node_folder() -> Path:
     folder = Path(
         tempfile.gettempdir(), f"overbook-tests-{CLIENT[9:].replace('@', '-')}-{os.getuid()}"
     )
-    if not (folder / "node_modules" / "@nats-io" / "transport-node").exists():
-        folder.mkdir(exist_ok=True)
-        command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), CLIENT]
+    if not folder.exists():
+        # Elsewhere and then moved, for an installation that breaks off would be kept, too.
+        made = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
+        command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(made), CLIENT]
         ran = subprocess.run(
             command, capture_output=True, text=True, timeout=INSTALL_S, check=False
         )
         if ran.returncode != 0:
+            shutil.rmtree(made)
             missing(f"npm cannot install {CLIENT}: {ran.stderr[-300:]}")
+        made.rename(folder)
     return folder
