@@ -1,9 +1,9 @@
 """Finds machines that are paid for and do nothing. Pure.
 
 Whoever launched one may have died before anybody knew of it, its consumer may never have come up,
-or it hangs. What it costs is the same, so one rule fits all: a machine that no heartbeat was heard
-of for too long is ended. Silence counts only while heartbeats can be read, and only by clocks that
-do not jump.
+it hangs, or it was stopped and its disk is paid for. One rule fits all: a machine that no heartbeat
+was heard of for too long is ended. Silence counts only while heartbeats can be read, and only by
+clocks that do not jump.
 """
 
 from collections.abc import Collection
@@ -14,10 +14,10 @@ from fleet.pool.provider import Machine
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """start_s: how long a machine may take to its first heartbeat. silent_s: between two of them.
+    """start_s: how long a machine may take to its first heartbeat, or for its way out.
 
-    step_s: the most that one look counts, so that a manager that slept does not wake up and reap.
-    most: how many are ended in one look.
+    silent_s: between two heartbeats. step_s: the most that one look counts, so that a manager that
+    slept does not wake up and reap. most: how many are ended in one look.
     """
 
     start_s: float = 1800.0
@@ -52,25 +52,31 @@ class Reaper:
         """
         since = 0.0 if self._looked_at is None else max(0.0, now - self._looked_at)
         self._looked_at = now
-        alive = {one.id: one for one in machines if one.alive}
-        self._heard &= alive.keys()
+        there = {one.id: one for one in machines if one.state != "ended"}
+        self._heard &= there.keys()
         if heard is None:
             return ()
         step = min(since, self._patience.step_s)
-        now_heard = alive.keys() & heard
+        now_heard = there.keys() & heard
         self._heard |= now_heard
         self._silent = {
-            id_: 0.0 if id_ in now_heard else self._silent.get(id_, 0.0) + step for id_ in alive
+            id_: 0.0 if id_ in now_heard else self._silent.get(id_, 0.0) + step for id_ in there
         }
         # When all fall silent, that is hardly the machines.
         all_silent = len(self._heard) > 1 and all(self._silent[one] > 0 for one in self._heard)
+        worked = frozenset() if all_silent else self._heard
         start_s, silent_s = self._patience.start_s, self._patience.silent_s
         lost = [
-            Leak(id=id_, text=self._words(alive[id_]))
-            for id_, silent in self._silent.items()
-            if silent > (silent_s if id_ in self._heard and not all_silent else start_s)
-        ]
-        return tuple(lost[: self._patience.most])
+            one
+            for id_, one in there.items()
+            if self._silent[id_] > (silent_s if one.alive and id_ in worked else start_s)
+        ][: self._patience.most]
+        leaks = tuple(Leak(id=one.id, text=self._words(one)) for one in lost)
+        for one in lost:
+            if not one.alive:
+                # It is listed as on its way out, also when it has been told to go once more.
+                self._silent[one.id] = 0.0
+        return leaks
 
     def _words(self, one: Machine) -> str:
         what = "has been silent" if one.id in self._heard else "has never been heard of,"

@@ -90,9 +90,9 @@ def test_not_more_than_a_few_are_ended_at_once() -> None:
     assert len(watch.look([])) == PATIENCE.most
 
 
-def test_who_is_on_the_way_out_is_let_alone() -> None:
-    stopping = machine("i-1", state="stopping")
-    assert Watch(stopping, machine("i-2", state="ended")).first([], within_s=5000) is None
+def test_who_is_on_the_way_out_is_let_alone_for_as_long_as_it_may_take() -> None:
+    assert Watch(machine("i-1", state="stopping")).first([], within_s=590) is None
+    assert Watch(machine("i-2", state="ended")).first([], within_s=5000) is None
 
 
 def test_a_leak_says_what_it_is_and_for_how_long_it_was_silent() -> None:
@@ -103,3 +103,13 @@ def test_a_leak_says_what_it_is_and_for_how_long_it_was_silent() -> None:
             break
     assert "i-1" in leaks[0].text
     assert "never been heard of, for 610 s" in leaks[0].text
+
+
+def test_a_machine_that_was_stopped_and_never_ends_is_ended_and_then_waited_for() -> None:
+    stopped = machine("i-1", state="stopping")
+    watch = Watch(stopped, machine("i-2"))
+    watch.look(["i-1", "i-2"])
+    took = watch.first(["i-2"], within_s=1000)
+    assert took is not None
+    assert 580 <= took <= 620
+    assert watch.first(["i-2"], within_s=500) is None
