@@ -67,18 +67,21 @@ def writing(files: Files, *, with_fleet: bool = False) -> Iterator[Writer]:
 
     with_fleet: write our own fields too: how each item was served, and `usage`.
     """
-    with _replacing(files.output) as output, _replacing(files.errors) as errors:
-        yield Writer(output, errors, with_fleet=with_fleet)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    output_part, errors_part = _part_of(files.output), _part_of(files.errors)
     try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with output_part.open("xb") as output, errors_part.open("xb") as errors:
+            yield Writer(output, errors, with_fleet=with_fleet)
+            # Both are on the disk before either gets its name: it may be full.
+            for file in (output, errors):
+                file.flush()
+                os.fsync(file.fileno())
+        output_part.replace(files.output)
+        errors_part.replace(files.errors)
     finally:
-        part.unlink(missing_ok=True)
+        output_part.unlink(missing_ok=True)
+        errors_part.unlink(missing_ok=True)
+
+
+def _part_of(path: Path) -> Path:
+    """Name what a file is until it is whole."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")

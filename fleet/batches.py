@@ -13,7 +13,7 @@ import msgspec
 
 from fleet.batch_end import note_end
 from fleet.batch_file import Survey
-from fleet.batch_output import Collected, files_of, writing
+from fleet.batch_output import Files, files_of, writing
 from fleet.batch_status import FINAL, BatchStatus, Tally
 from fleet.broker.batch_publish import Outgoing
 from fleet.broker.connection import Connection
@@ -27,7 +27,7 @@ from fleet.subjects import BATCHES, batch_key, job_subject, shown, token
 from fleet.tracing import current
 from fleet.wire import job_headers
 
-__all__ = ["Batches", "Manifest", "draft"]
+__all__ = ["Batches", "Collected", "Manifest", "draft"]
 
 POLL_S: Final = 0.5
 PATIENCE_S: Final = 60.0
@@ -40,6 +40,20 @@ _TWICE: Final = (
 _NAME_BYTES: Final = 10
 
 OnProgress: TypeAlias = Callable[[Manifest], None]
+OnJobs: TypeAlias = Callable[[int, int], None]
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What was written: the files, and how the batch stood then."""
+
+    files: Files
+    status: BatchStatus
+
+    @property
+    def missing(self) -> int:
+        """Items without a line so far."""
+        counts = self.status.request_counts
+        return counts.total - counts.done
 
 
 def draft(
@@ -150,16 +164,11 @@ class Batches:
             await asyncio.sleep(POLL_S)
 
     async def collect(
-        self,
-        batch: str,
-        folder: Path,
-        *,
-        with_fleet: bool = False,
-        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        self, batch: str, folder: Path, *, with_fleet: bool = False, told: OnJobs = lambda *_: None
     ) -> Collected:
         """Write the results that are there, in the order of the input; safe to repeat.
 
-        One job's results are held at a time. on_progress: told of how many jobs they are written.
+        One job's results are held at a time. told: of how many they are written.
         Raises NotFound, OSError.
         """
         manifest = await self.manifest(batch)
@@ -173,7 +182,7 @@ class Batches:
                     lines += tally.add(job, message.lines)
                 for line in sorted(lines, key=lambda line: line.fleet.item):
                     writer.add(line)
-                on_progress(number + 1, manifest.jobs)
+                told(number + 1, manifest.jobs)
         return Collected(files, await self._noted(tally.status(manifest)))
 
     async def cancel(self, batch: str) -> BatchStatus:
@@ -285,10 +294,7 @@ def _check_resumable(found: Manifest, plan: Manifest) -> None:
 
 def _message(manifest: Manifest, number: int, body: bytes) -> Outgoing:
     headers = job_headers(
-        manifest.tenant,
-        job_id(manifest.id, number),
-        batch=manifest.id,
-        deadline=manifest.deadline,
-        traceparent=current(),
-    )
+        manifest.tenant, job_id(manifest.id, number), batch=manifest.id,
+        deadline=manifest.deadline, traceparent=current(),
+    )  # fmt: skip
     return job_subject(manifest.tier, manifest.model, manifest.tenant), body, headers

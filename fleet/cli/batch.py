@@ -9,9 +9,8 @@ import click
 import msgspec
 
 from dashboard.acting import OnBatch
-from fleet.batch_output import Collected
 from fleet.batch_status import BatchStatus
-from fleet.batches import Batches
+from fleet.batches import Batches, Collected
 from fleet.cli import options
 from fleet.cli.audit import ending
 from fleet.cli.batch_submit import submit
@@ -83,7 +82,7 @@ def results(
     async def collect(batches: Batches) -> Collected:
         with slow() as report:
             return await batches.collect(
-                batch, folder, with_fleet=with_fleet, on_progress=partial(report, "jobs written")
+                batch, folder, with_fleet=with_fleet, told=partial(report, "jobs written")
             )
 
     try:
