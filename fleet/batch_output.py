@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import msgspec
 
-from fleet.batch_status import BatchStatus
 from fleet.job import Response, ResultLine, WireError
 
 
@@ -25,19 +24,6 @@ class Files(msgspec.Struct, frozen=True):
 
     output: Path
     errors: Path
-
-
-class Collected(msgspec.Struct, frozen=True):
-    """What was written: the files, and how the batch stood then."""
-
-    files: Files
-    status: BatchStatus
-
-    @property
-    def missing(self) -> int:
-        """Items without a line so far."""
-        counts = self.status.request_counts
-        return counts.total - counts.done
 
 
 class Writer:
