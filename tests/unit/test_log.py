@@ -2,10 +2,12 @@
 
 import json
 import logging
+from datetime import UTC, datetime
 
 import pytest
 
-from fleet.log import formatter
+from fleet.events import NodeReady
+from fleet.log import formatter, record
 
 HOSTILE = "no\n2026-11-26T00:00:00Z info    all is well \x1b[2J\u202e"
 
@@ -32,3 +34,15 @@ def test_a_line_for_machines_is_json() -> None:
     assert (fields["text"], fields["job_id"], fields["cause"]) == (
         "a job was refused", "j", HOSTILE
     )  # fmt: skip
+
+
+def test_an_events_line_says_when_as_every_other_line_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    record(NodeReady(at=1.5, node="n", load_s=2.0))
+    (told,) = caplog.records
+    fields = json.loads(formatter(as_json=True).format(told))
+    assert (fields.pop("text"), fields.pop("level")) == ("node_ready", "info")
+    assert datetime.fromisoformat(fields.pop("at")).tzinfo is UTC
+    assert fields == {"node": "n", "load_s": 2.0}
