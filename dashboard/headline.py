@@ -96,7 +96,14 @@ def tabs(
 
 
 def alarm_lines(found: Sequence[Finding], *, width: int, most: int, look: Look) -> list[Line]:
-    """Lay out what needs a look, worst first, and as many of them as `most` lines hold."""
+    """Lay out what needs a look, worst first, and as many of them as `most` lines hold.
+
+    What could not be read is the text of each finding that rests on it, and stands there once.
+    """
+    by_text: dict[str, Finding] = {}
+    for one in found:
+        by_text.setdefault(one.text, one)
+    found = list(by_text.values())
     if not found:
         return [Line((Piece(" nothing needs a look", "dim"),))]
     rows: list[list[Piece]] = [[]]

@@ -72,7 +72,8 @@ def _summary(found: Sequence[Finding]) -> str:
     bad = [one for one in _by_level(found) if one.level != "ok"]
     if not bad:
         bad = [one for one in found if one.name == "nodes_ready"]
-    return "; ".join(safe(one.text, most=_MOST) for one in bad)
+    # What could not be read is the text of each finding that rests on it.
+    return "; ".join(dict.fromkeys(safe(one.text, most=_MOST) for one in bad))
 
 
 def _by_level(found: Sequence[Finding]) -> list[Finding]:

@@ -1,7 +1,7 @@
 """`fleet check`: whether anything needs a look, for monitoring and for scripts."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -26,9 +26,30 @@ DEFAULTS: Final = {
 }  # fmt: skip
 
 
+class WrongOption(click.UsageError):
+    """What monitoring calls unknown: two is how it calls a fleet that is down."""
+
+    exit_code = EXIT_CODES["unknown"]
+
+
+class Check(click.Command):
+    """Ends as monitoring expects where an option is wrong, too."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:  # fmt: skip
+        """Read the options. Raises WrongOption."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise WrongOption(error.format_message(), error.ctx) from error
+
+
 @click.command(
+    cls=Check,
     epilog="Exit codes, as monitoring plug-ins have them: 0 ok, 1 warning, 2 critical, 3 unknown, "
-    "which is what a broker that does not answer comes to."
+    "which is what a broker that does not answer comes to.",
 )
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True,
@@ -65,7 +86,6 @@ def command(
         _check(ignored)
         found = options.run(_look(nats, prices, bounds))
     except UsageError as error:
-        # Two is how monitoring calls a fleet that is down, and not a slip of the pen.
         click.echo(f"fleet: {error}", err=True)
         return EXIT_CODES["unknown"]
     level = worst(found, ignored)

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from dashboard.findings import NAMES, Limits, findings
 from dashboard.saying import NUMBERS
 from fleet.cli.check import DEFAULTS, EXIT_CODES, command
+from fleet.cli.main import cli
+from fleet.exits import run_command
 from tests.made_up import snapshot
 
 TEXT = (Path(__file__).parents[2] / "docs/check.md").read_text()
@@ -36,6 +38,11 @@ def test_a_limit_that_is_never_reached_is_a_slip_of_the_pen(number: str) -> None
     ran = CliRunner().invoke(command, flags, standalone_mode=False)
     assert ran.return_value == EXIT_CODES["unknown"]
     assert "limits: " in ran.output
+
+
+@pytest.mark.parametrize("flags", [["--format", "x"], ["--nope"], ["--prices", "/nowhere"]])
+def test_an_option_that_is_wrong_is_unknown_to_monitoring(flags: list[str]) -> None:
+    assert run_command(cli, ["check", *flags], name="fleet") == EXIT_CODES["unknown"]
 
 
 def test_the_exit_codes_are_those_of_monitoring() -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from dashboard.findings import Finding, findings, worst
+from dashboard.headline import alarm_lines
 from dashboard.look import Look
 from dashboard.printed import tables, whole
 from dashboard.saying import NUMBERS, Form, said
@@ -23,6 +24,15 @@ def test_text_begins_with_the_level_and_the_worst() -> None:
     assert lines[0].startswith("warning: a")
     assert "nodes_lost" in lines[1]
     assert len(lines) == 4
+
+
+def test_what_could_not_be_read_is_summed_up_once() -> None:
+    unread = [
+        Finding(name=name, level="unknown", text="run `fleet init`") for name in ("data", "nodes")
+    ]
+    assert said(unread, "unknown", "text").splitlines()[0] == "unknown: run `fleet init`"
+    [line] = alarm_lines(unread, width=80, most=4, look=Look())
+    assert len(line.pieces) == 1
 
 
 def test_json_holds_every_finding_as_it_is() -> None:
