@@ -25,9 +25,9 @@ from fleet.subjects import (
     TOKENS,
     job_stream,
 )
-from fleet.tenancy.reading import MAX_MESSAGES
+from fleet.tenancy.reading import MAX_MESSAGES, own_subjects
 from fleet.tenancy.register import Role
-from fleet.topology import bucket_stream, bucket_subject, object_stream
+from fleet.topology import STREAMS, bucket_stream, bucket_subject, object_stream
 
 CORE: Final = "CORE"
 WATCH: Final = "WATCH"
@@ -38,6 +38,9 @@ API: Final = "$JS.API"
 _JOBS: Final = tuple(job_stream(tier) for tier in Tier)
 _BUCKETS: Final = tuple(map(bucket_stream, (CLAIMS, NODES, BATCHES, CANCELS, POLICY)))
 _PAYLOADS: Final = object_stream(PAYLOADS)
+# Of these everybody who looks at the fleet reads all.
+_SEEN: Final = (NODES, BATCHES, POLICY)
+_SUBJECTS: Final = {spec.name: spec.subjects for spec in STREAMS}
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +91,11 @@ def _direct(*streams: str) -> tuple[str, ...]:
     )
 
 
+def _into(*streams: str) -> tuple[str, ...]:
+    """Store anything in a stream."""
+    return tuple(subject for stream in streams for subject in _SUBJECTS[stream])
+
+
 def _info(*streams: str) -> tuple[str, ...]:
     return tuple(f"{API}.STREAM.INFO.{stream}" for stream in streams)
 
@@ -111,9 +119,7 @@ def _worker(tiers: Iterable[Tier]) -> Grant:
             *pulling,
             *_info(*streams, *read),
             *_direct(*read),
-            "results.*.*.*",
-            "tell.*.*.*",
-            "dead.*.*.*",
+            *_into(RESULTS, TOKENS, DEAD),
             "events.*.*",
             bucket_subject(CLAIMS, "*.*"),
             bucket_subject(NODES, "*"),
@@ -138,7 +144,7 @@ _LOOKING: Final = (
 _MANAGER: Final = Grant(
     publish=(
         *_LOOKING,
-        *_direct(*_JOBS, EVENTS, *map(bucket_stream, (NODES, BATCHES, POLICY))),
+        *_direct(*_JOBS, EVENTS, *map(bucket_stream, _SEEN)),
         "events.*.*",
         "control.*",
         bucket_subject(POLICY, ">"),
@@ -152,9 +158,7 @@ _SWEEP: Final = Grant(
         *_direct(*_JOBS, RESULTS, TOKENS, DEAD, ADVISORIES, *_BUCKETS, _PAYLOADS),
         *(f"{API}.STREAM.MSG.DELETE.{stream}" for stream in _JOBS),
         f"{API}.STREAM.PURGE.{_PAYLOADS}",
-        "jobs.*.*.*",
-        "results.*.*.*",
-        "dead.*.*.*",
+        *_into(*_JOBS, RESULTS, DEAD),
         "events.*.*",
         bucket_subject(CLAIMS, "*.*"),
         bucket_subject(BATCHES, "*.*"),
@@ -171,13 +175,10 @@ WATCHED: Final[tuple[Export, ...]] = (
     *(Export(kind="service", subject=subject) for subject in _LOOKING),
     *(
         Export(kind="service", subject=subject, several=True)
-        for subject in _direct(EVENTS, *map(bucket_stream, (NODES, BATCHES, POLICY)))
+        for subject in _direct(EVENTS, *map(bucket_stream, _SEEN))
     ),
     Export(kind="stream", subject="events.>"),
-    *(
-        Export(kind="stream", subject=bucket_subject(bucket, ">"))
-        for bucket in (NODES, BATCHES, POLICY)
-    ),
+    *(Export(kind="stream", subject=bucket_subject(bucket, ">")) for bucket in _SEEN),
 )
 _WATCHER: Final = Grant(
     publish=tuple(one.subject for one in WATCHED if one.kind == "service"),
@@ -234,7 +235,7 @@ def tenant_exports(name: str, *, tiers: Iterable[str], models: Iterable[str]) ->
             several=True,
             names=(f"{API}.DIRECT.GET.{stream}",),
         )
-        for stream in READ_BY_TENANTS
+        for stream in own_subjects(name)
     )
     heard = ("results", "tokens")
     return (
@@ -243,10 +244,6 @@ def tenant_exports(name: str, *, tiers: Iterable[str], models: Iterable[str]) ->
         *asked,
         *(Export(kind="stream", subject=f"{what}.{name}.>") for what in heard),
     )
-
-
-# Streams of which a tenant may read several messages at once, by way of the fleet.
-READ_BY_TENANTS: Final = (*_JOBS, RESULTS, TOKENS, bucket_stream(BATCHES))
 
 
 def _jobs(tenant: str, tier: str, model: str) -> Export:

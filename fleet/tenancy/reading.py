@@ -54,13 +54,19 @@ def narrowed(stream: str, tenant: str, body: bytes) -> dict[str, object]:
     return asking
 
 
-def _own(stream: str, tenant: str) -> tuple[str, ...]:
-    """Name a tenant's subjects of a stream, as a pattern; its last part may stand for several."""
-    patterns = {
+def own_subjects(tenant: str) -> dict[str, str]:
+    """Name what is a tenant's in each stream of which it may read several messages at once."""
+    return {
+        **{job_stream(tier): f"jobs.{tier}.*.{tenant}" for tier in Tier},
         RESULTS: f"results.{tenant}.>",
         TOKENS: f"tokens.{tenant}.>",
         bucket_stream(BATCHES): bucket_subject(BATCHES, f"{tenant}.>"),
-    } | {job_stream(tier): f"jobs.{tier}.*.{tenant}" for tier in Tier}
+    }
+
+
+def _own(stream: str, tenant: str) -> tuple[str, ...]:
+    """Name a tenant's subjects of a stream, as a pattern; its last part may stand for several."""
+    patterns = own_subjects(tenant)
     if stream not in patterns:
         raise JobRejected(f"{shown(stream)} is no stream for tenants", code="foreign_read")
     return tuple(patterns[stream].split("."))
