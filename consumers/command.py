@@ -1,6 +1,5 @@
 """The command that runs a consumer: `python -m consumers` and `fleet consumer` are the same."""
 
-import asyncio
 import gc
 import logging
 import os
@@ -151,15 +150,14 @@ async def _scripted(model: str, options: dict[str, Any]) -> AsyncIterator[Engine
 
 @asynccontextmanager
 async def _vllm(model: str, options: dict[str, Any], *, counts: bool) -> AsyncIterator[Engine]:
-    from consumers.setup.models import cache_dir, ensure_model
+    from consumers.setup.apart import model_dir
+    from consumers.setup.models import cache_dir
     from consumers.vllm_engine import start
 
     arguments = engine_args(options["engine_arg"])
     if "trust_remote_code" in arguments:
         log.warning("the model's own code will be run: make sure whose it is")
-    path = options["model_path"] or await asyncio.to_thread(
-        ensure_model, model, cache_dir(os.environ)
-    )
+    path = options["model_path"] or await model_dir(model, cache_dir(os.environ))
     settings = VllmSettings(
         model_path=str(path),
         served_model=model,

