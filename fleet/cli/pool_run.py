@@ -161,7 +161,7 @@ async def _ec2(ground: Ground) -> AsyncIterator[Parts]:
 
     given = ground.given
     if given["config"] is None:
-        raise UsageError("an EC2 pool needs --config FILE: see docs for what is in it")
+        raise UsageError("an EC2 pool needs --config FILE, such as deploy/ec2/pool.toml")
     config, place = read_settings(given["config"])
     api = Ec2Api(place)
     provider = Guard(Ec2(config, api), Limits(machines=given["most_machines"]))
