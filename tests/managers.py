@@ -30,4 +30,4 @@ async def running(url: str, words: tuple[str, ...]) -> AsyncIterator[Managers]:
             if process.returncode is None:
                 process.kill()
             if process.stdout is not None and not process.stdout.at_eof():
-                await process.communicate()
+                await process.communicate(b"")  # which closes its input, too

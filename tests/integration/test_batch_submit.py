@@ -127,7 +127,7 @@ async def test_a_submission_that_is_killed_goes_on_where_it_stopped(
                 assert await process.stdout.readline()
                 process.stdin.write(b"\n")
             process.kill()
-            await process.communicate()
+            await process.communicate(b"")  # which closes its input, too
             kills += process.returncode == -signal.SIGKILL
         half = await batches.manifest("cut")
         assert 0 < half.submitted_jobs < total

@@ -129,7 +129,8 @@ async def _program(command: list[str]) -> AsyncIterator[asyncio.subprocess.Proce
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        async with asyncio.timeout(BOUND_S):
+            await process.communicate()  # until nobody writes to it any more
 
 
 async def _said(process: asyncio.subprocess.Process, form: str) -> str:

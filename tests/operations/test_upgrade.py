@@ -28,7 +28,7 @@ ENV = {**QUICK, "FLEET_DRAIN_S": "1", "FLEET_DRAIN_RESERVE_S": "0.5"}
 # What the next version may do: fields of its own in all that is stored.
 GROWN = {
     "fleet/claim.py": "version: int = 1",
-    "fleet/job.py": "interruptions: int = 0",
+    "fleet/job.py": "interruptions: Count = 0",
     "fleet/node.py": 'notice: str = ""',
 }
 
