@@ -109,6 +109,8 @@ class Connection:
     ) -> None:
         """Send a message; while the connection is down it is buffered, up to 2 MiB.
 
+        Where more waits for a server that takes nothing, it returns after 5 s all the same.
+
         status: three digits in place of a message, as a server says that a page ends. Raises
         UsageError for a subject, header or size that cannot be sent, BrokerUnreachable when the
         buffer is full, ConnectionLost. A lack of permission is only logged: use `request`.

@@ -19,6 +19,8 @@ CONNECT_S: Final = 3
 # Between tries of the first connect. Later ones are spread by `pick_server`.
 RETRY_S: Final = 0.25
 WATCH_S: Final = 2.0
+# How long who publishes waits for a server that takes nothing. The library's own wait has no end.
+ROOM_S: Final = 5.0
 CLOSE_S: Final = 5.0
 # A server may refuse for a moment while it reloads its accounts.
 REFUSALS: Final = 5
@@ -70,6 +72,7 @@ async def open_client(
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RETRY_S,  # type: ignore[arg-type] # it only sleeps
                 reconnect_to_server_handler=pick_server,
+                flush_timeout=ROOM_S,
                 **options,
             )
     except TimeoutError as error:

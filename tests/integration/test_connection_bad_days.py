@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleet.broker.connection import Connection
+from fleet.broker.dial import ROOM_S
 from fleet.errors import BrokerUnreachable
 from tests.integration.brokers import connected
 from tests.server import nats_server
@@ -63,6 +64,15 @@ async def test_who_waits_for_room_can_be_told_to_end(frozen: Connection) -> None
         for task in stuck:
             task.cancel()
     assert all(task.cancelled() for task in stuck)
+
+
+async def test_who_publishes_waits_no_longer_than_its_bound(frozen: Connection) -> None:
+    client = frozen._client  # noqa: SLF001
+    assert client._flush_timeout == ROOM_S  # noqa: SLF001
+    client._flush_timeout = 0.2  # noqa: SLF001
+    async with asyncio.timeout(4):
+        for _ in range(4):
+            await frozen.publish("y", LARGE)
 
 
 async def test_it_is_left_for_a_server_that_works(frozen: Connection, tmp_path: Path) -> None:
