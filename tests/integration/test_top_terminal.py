@@ -141,6 +141,7 @@ def pause_and_unpause(screen: Terminal) -> None:
     screen.lacks("paused: background smollm2")
 
 
+@pytest.mark.timeout(240)
 async def test_a_node_is_killed_as_a_drill_once_its_name_is_typed(
     fleet: RunningFleet, connection: Connection, tmp_path: Path
 ) -> None:
