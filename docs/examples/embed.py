@@ -8,6 +8,7 @@ The model has to be one that a consumer serves with `--task embed`.
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,8 +43,8 @@ def closeness(one: Vector, other: Vector) -> float:
     return dot / (math.hypot(*one) * math.hypot(*other))
 
 
-def main() -> None:
-    """Read lines with `id` and `text`, write lines with `id` and `vector`."""
+def main() -> int:
+    """Read lines with `id` and `text`, write lines with `id` and `vector`; 1 if some have none."""
     flags = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     flags.add_argument("corpus", type=Path)
     flags.add_argument("output", type=Path)
@@ -57,12 +58,15 @@ def main() -> None:
             output.write(json.dumps({"id": records[number]["id"], "vector": vector}) + "\n")
     print(f"{len(vectors)} of {len(records)} texts have a vector in {given.output}")
     if given.find:
-        target = embed([given.find], given.model)[0]
+        target = embed([given.find], given.model).get(0)
+        if target is None:
+            return 1  # why is on stderr
         ranked = sorted(vectors, key=lambda n: closeness(vectors[n], target), reverse=True)
         for number in ranked[:SHOWN]:
             record = records[number]
             print(f"{closeness(vectors[number], target):.3f}  {record['id']}: {record['text']}")
+    return 0 if len(vectors) == len(records) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

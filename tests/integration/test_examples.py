@@ -155,6 +155,14 @@ def test_the_closest_text_to_a_question_is_found_by_vectors(example: Example) ->
     assert [one["id"] for one in vectors] == [one["id"] for one in lines(DATA / "corpus.jsonl")]
 
 
+def test_texts_and_questions_without_a_vector_end_with_an_exit_code(example: Example) -> None:
+    corpus, too_long = example.folder / "corpus.jsonl", "word " * 14_000
+    corpus.write_text(json.dumps({"id": "long", "text": too_long}) + "\n")
+    said = example.python("embed.py", corpus, "out.jsonl", code=1)
+    assert said == "0 of 1 texts have a vector in out.jsonl\n"
+    example.python("embed.py", corpus, "out.jsonl", "--find", too_long, code=1)
+
+
 def test_an_evaluation_counts_what_is_right_and_is_a_gate(example: Example) -> None:
     system = "system: Answer with a single word or number."
     asked = lines(DATA / "questions.jsonl")
