@@ -249,6 +249,9 @@ class Dashboard(App[None]):
 
     def action_act(self, action: Action) -> None:
         """Ask whether to do something to what is under the cursor."""
+        if not self._picture.is_live:
+            self._tell("a recording: nobody can act on it")
+            return
         deed = act(self, self._operator, self.look, action, target_of(self.row))
         _ = self.run_worker(deed, name=action, exclusive=True, group="act")
 

@@ -244,6 +244,7 @@ async def test_the_end_of_a_recording_is_said() -> None:
     source.tell(None)
     async with Dashboard(source, is_live=False, timer=Timer()).run_test(size=SIZE) as pilot:
         await until(pilot, "the recording ends here", "recorded")
+        assert "nobody can act on it" in await press(pilot, "D")
 
 
 async def test_the_help_is_made_of_the_bindings() -> None:
