@@ -11,8 +11,8 @@ async def require_served(connection: Connection, model: str) -> None:
     try:
         models = await served_models(connection)
     except (BrokerRefused, BrokerUnreachable):
-        # A tenant with an account of its own may publish, but not list queues. If the broker is
-        # really gone, publishing says so.
+        # Whoever may publish need not be one who may ask. If the broker is really gone, publishing
+        # says so.
         return
     if model not in models:
         there = ", ".join(models) or "none; start one with `fleet up` or `fleet init`"
