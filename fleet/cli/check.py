@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from fleet.cli import options
-from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
+from fleet.errors import BrokerRefused, BrokerUnreachable, ConnectionLost, UsageError
 from fleet.subjects import plain, shown
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def _check(ignored: tuple[str, ...]) -> None:
 async def _look(url: str | None, prices: Path | None, limits: "Limits") -> "list[Finding]":
     """Look until every count is believed; a broker that cannot be asked is a finding, too."""
     from dashboard.findings import Finding, findings
+    from fleet.cli.audit import only_error
     from fleet.cli.top_data import CHECKED, whole
     from fleet.cli.top_source import live
 
@@ -112,6 +113,12 @@ async def _look(url: str | None, prices: Path | None, limits: "Limits") -> "list
         snapshot = await whole(live(url, prices=prices, pace_s=PACE_S, wait_s=CONNECT_S), CHECKED)
     except (BrokerRefused, BrokerUnreachable) as error:
         return [Finding(name="data", level="unknown", text=str(error))]
+    except ExceptionGroup as group:
+        # It is told by the tasks that read, and is a warning to nobody.
+        lost = only_error(group)
+        if not isinstance(lost, ConnectionLost):
+            raise
+        return [Finding(name="data", level="unknown", text=str(lost))]
     return findings(snapshot, limits)
 
 

@@ -9,8 +9,11 @@ from click.testing import CliRunner
 
 from dashboard.findings import NAMES, Limits, findings
 from dashboard.saying import NUMBERS
+from dashboard.snapshot import FleetSnapshot
+from fleet.cli import top_data
 from fleet.cli.check import DEFAULTS, EXIT_CODES, command
 from fleet.cli.main import cli
+from fleet.errors import ConnectionLost
 from fleet.exits import run_command
 from tests.made_up import snapshot
 
@@ -43,6 +46,18 @@ def test_a_limit_that_is_never_reached_is_a_slip_of_the_pen(number: str) -> None
 @pytest.mark.parametrize("flags", [["--format", "x"], ["--nope"], ["--prices", "/nowhere"]])
 def test_an_option_that_is_wrong_is_unknown_to_monitoring(flags: list[str]) -> None:
     assert run_command(cli, ["check", *flags], name="fleet") == EXIT_CODES["unknown"]
+
+
+def test_a_connection_that_is_closed_for_good_is_unknown_and_no_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def whole(*_: object) -> FleetSnapshot:
+        raise ExceptionGroup("of those who read", [ConnectionLost("closed for good")])
+
+    monkeypatch.setattr(top_data, "whole", whole)
+    flags = ["--nats", "nats://127.0.0.1:1", "--format", "nagios"]
+    assert run_command(cli, ["check", *flags], name="fleet") == EXIT_CODES["unknown"]
+    assert capsys.readouterr().out.startswith("OVERBOOK UNKNOWN - closed for good")
 
 
 def test_the_exit_codes_are_those_of_monitoring() -> None:
