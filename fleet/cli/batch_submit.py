@@ -13,6 +13,7 @@ from fleet.broker.connection import Connection
 from fleet.claim_check import check_in
 from fleet.cli import options, stores
 from fleet.cli.batch_view import exit_code, print_status, problems_json, problems_text, watched
+from fleet.cli.progress import Measured, slow
 from fleet.cli.reached import reached
 from fleet.cli.served import require_served
 from fleet.cli.times import Length
@@ -75,7 +76,9 @@ def submit(
     how = stores.chosen(via, file)
     with _opened(file) as lines:
         limits = INLINE if how == "inline" else UPLOADED
-        found = survey(lines, model=model, chunk=chunk, limits=limits)
+        with slow() as report:
+            measured = Measured(lines, report)
+            found = survey(measured, model=model, chunk=chunk, limits=limits)
         if found.problems:
             if as_json:
                 click.echo(problems_json(found.problems))

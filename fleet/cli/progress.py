@@ -1,11 +1,13 @@
 """What a long command shows while it works: lines that stay, and bars on a terminal."""
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import BinaryIO, Final, Self, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +18,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from fleet.job import MIB
 
 # What is quicker needs no bar.
 QUIET_S: Final = 2.0
@@ -81,3 +85,22 @@ def slow() -> Iterator[Report]:
                 show.bar(name, done, total)
 
         yield report
+
+
+class Measured(io.BufferedReader):
+    """Reads the lines of a file from its beginning, and tells how much of it is read."""
+
+    def __init__(self, file: BinaryIO, report: Report) -> None:
+        super().__init__(io.FileIO(file.fileno(), closefd=False))
+        self._report = report
+        self._size = os.fstat(file.fileno()).st_size
+        self._read = 0
+        self.seek(0)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line, or `size` bytes of it."""
+        line = super().readline(size)
+        before, self._read = self._read, self._read + len(line)
+        if self._read // MIB > before // MIB:
+            self._report("MiB read", self._read // MIB, self._size // MIB)
+        return line

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import click
 import pytest
 
 from fleet.cli import answers
+from fleet.cli.progress import Measured
 from fleet.cli.terminal import harmless
 from fleet.cli.times import Length, Moment, length
 from fleet.job import TokenDelta
@@ -63,3 +65,13 @@ async def test_whoever_hears_nothing_is_told_that_it_goes_on_and_where_to_ask(
 
     async with asyncio.timeout(5), answers.silence_told(mute, job="j"):
         assert "`fleet why j` tells what for" in await said.get()
+
+
+def test_a_file_tells_how_much_of_it_is_read(tmp_path: Path) -> None:
+    file, told = tmp_path / "big", list[tuple[str, int, int]]()
+    lines = [b"x" * 300_000 + b"\n" for _ in range(10)]
+    file.write_bytes(b"".join(lines))
+    with file.open("rb") as opened:
+        assert [*iter(Measured(opened, lambda *how: told.append(how)).readline, b"")] == lines
+        assert opened.read() == b"", "it is the same file, read to its end"
+    assert told == [("MiB read", 1, 2), ("MiB read", 2, 2)]
