@@ -103,17 +103,17 @@ class HardenedClient(Client):
         """Wait until the server has taken all that was sent; raises as the library does."""
         # `wait_for`, which the library uses, forgets a cancellation that comes together with the
         # answer (Python 3.11), and whoever was told to end would go on.
-        before = _cancellations()
+        before = cancellations()
         await super().flush(timeout)
-        if _cancellations() > before:
+        if cancellations() > before:
             raise asyncio.CancelledError
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         # The library swallows a cancellation here, time-outs too, and so whoever waited for a
         # server that takes nothing would go on waiting for its answer, for ever.
-        before = _cancellations()
+        before = cancellations()
         flushed = await super()._flush_pending(force_flush)
-        if _cancellations() > before:
+        if cancellations() > before:
             raise asyncio.CancelledError
         return flushed
 
@@ -233,7 +233,8 @@ class _Transport(TcpTransport):
         self._io_reader, self._io_writer = reader, writer
 
 
-def _cancellations() -> int:
+def cancellations() -> int:
+    """Count how often this task was told to end, whoever forgot it since."""
     task = asyncio.current_task()
     return task.cancelling() if task else 0
 

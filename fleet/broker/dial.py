@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nats import errors
 
-from fleet.broker.client import HardenedClient, pick_server
+from fleet.broker.client import HardenedClient, cancellations, pick_server
 from fleet.broker.context import Target
 from fleet.broker.credentials import key_options
 from fleet.errors import BrokerRefused, BrokerUnreachable, UsageError
@@ -40,11 +40,14 @@ async def open_client(
 ) -> None:
     """Connect for the first time. Raises BrokerUnreachable after `wait_s`, BrokerRefused."""
     last: Exception | None = None
-    connected = False
+    connected, before = False, cancellations()
 
     async def on_error(error: Exception) -> None:
         nonlocal last
         last = error
+        if not connected and cancellations() > before:
+            # The library tries for ever, and may forget that its time is over (Python 3.11).
+            raise asyncio.CancelledError
         if not _is_refusal(error):
             log.debug("nats", extra={"error": _words(error)})
             return
