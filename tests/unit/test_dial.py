@@ -20,7 +20,7 @@ class Forgetful:
     refusals = 0
 
     async def connect(
-        self, *_: object, error_cb: Callable[[Exception], Awaitable[None]], **__: object
+        self, *servers: object, error_cb: Callable[[Exception], Awaitable[None]], **options: object
     ) -> None:
         for _ in range(50):
             try:
