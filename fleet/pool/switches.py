@@ -152,7 +152,9 @@ def changed(knobs: Knobs, changes: Mapping[str, str]) -> Knobs:
     try:
         after = msgspec.convert(values, Knobs, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"knobs: {plain(str(error))}") from error
+        raise UsageError(
+            f"no knob takes that ({plain(str(error))}): write a number, or `none` for no limit"
+        ) from error
     told = {**msgspec.to_builtins(after), **msgspec.to_builtins(after.tuning)}
     for name, value in told.items():
         # JSON has no word for it, and nobody could read what was stored.
