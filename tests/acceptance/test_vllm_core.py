@@ -179,10 +179,10 @@ async def test_no_tenant_is_served_what_was_computed_for_another(engine: VllmEng
 async def test_a_core_that_hangs_shows_no_life_and_counts_as_dead_in_the_end() -> None:
     before = multiprocessing.active_children()
     async with start(settings(hang_s=4.0)) as engine:
+        (core,) = (c.pid for c in multiprocessing.active_children() if c not in before)
+        assert core
         with pytest.raises(EngineDead):
-            (core,) = (c for c in multiprocessing.active_children() if c not in before)
-            assert core.pid
-            os.kill(core.pid, signal.SIGSTOP)
+            os.kill(core, signal.SIGSTOP)
             stopped_at = time.monotonic()
             async with asyncio.timeout(20):
                 while time.monotonic() - engine.alive_at < 3:  # noqa: ASYNC110 - no event tells
@@ -191,4 +191,4 @@ async def test_a_core_that_hangs_shows_no_life_and_counts_as_dead_in_the_end() -
             await answer(engine)
         assert engine.alive_at == -math.inf
         # By its number: two threads that wait for one child tell each other nothing for a moment.
-        assert gone([core.pid])
+        assert gone([core])
