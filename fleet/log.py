@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from contextvars import ContextVar
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -12,7 +13,6 @@ import msgspec
 from fleet.events import AnyEvent
 from fleet.subjects import plain
 
-_PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Characters of one value in a line for people.
 SHOWN = 4000
 log = logging.getLogger("fleet.events")
@@ -28,7 +28,8 @@ class _Line(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
+        own = _names(logging.getLogRecordFactory())
+        extra = {key: value for key, value in record.__dict__.items() if key not in own}
         if (trace := trace_id.get()) is not None:
             extra["trace_id"] = trace
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -48,6 +49,12 @@ class _Line(logging.Formatter):
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
+
+
+@cache
+def _names(_made_by: object) -> frozenset[str]:
+    """List what every record has by itself: a library's own factory adds to it (vLLM's does)."""
+    return frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
 def formatter(*, as_json: bool) -> logging.Formatter:

@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,21 @@ def test_a_line_for_machines_is_json() -> None:
     assert (fields["text"], fields["job_id"], fields["cause"]) == (
         "a job was refused", "j", HOSTILE
     )  # fmt: skip
+
+
+def test_what_a_librarys_own_records_all_have_is_no_field_of_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = logging.getLogRecordFactory()
+
+    def marked(*args: Any, **kwargs: Any) -> logging.LogRecord:  # as vLLM does when it is imported
+        record = made(*args, **kwargs)
+        record.process_title = "MainProcess"
+        return record
+
+    monkeypatch.setattr(logging, "_logRecordFactory", marked)
+    (line,) = lines(as_json=False, job_id="j")
+    assert line.endswith(" warning a job was refused job_id=j")
 
 
 def test_an_events_line_says_when_as_every_other_line_does(
