@@ -20,7 +20,7 @@ SHARES: Final = 16
 
 def free_port() -> int:
     """Find a port of 127.0.0.1 that nobody listens on, and that is nobody else's to take."""
-    return next(port for port in _own if _is_free(port))
+    return next(port for port in _own if is_free(port))
 
 
 def _share() -> int:
@@ -36,7 +36,8 @@ def _ports() -> Iterator[int]:
         yield FIRST + (number * SHARES + _share()) % COUNT
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Say whether nobody listens on this port of 127.0.0.1 just now."""
     with socket.socket() as one:
         try:
             one.bind(("127.0.0.1", port))

@@ -12,6 +12,7 @@ from fleet.broker.stored import Stored, messages
 from fleet.errors import BrokerUnreachable
 from fleet.subjects import POLICY
 from tests.asking import eventually
+from tests.integration.brokers import reconnect
 
 
 class Heard:
@@ -86,5 +87,5 @@ async def test_a_key_that_went_while_nobody_could_hear_of_it_is_gone(
     await heard.are(a=1, b=2)
     # As when the broker was put back from a copy, or its marker has expired.
     await provisioned.api(f"STREAM.PURGE.KV_{POLICY}", {"filter": f"$KV.{POLICY}.{unique}.a"})
-    await provisioned._client.force_reconnect()  # noqa: SLF001
+    await reconnect(provisioned)
     await heard.are(b=2)

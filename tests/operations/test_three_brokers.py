@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.asking import MODEL, answer_to
 from tests.fleets import ROOT
 from tests.operations.shell import run
+from tests.ports import is_free
 
 BEGIN = "Three brokers, two tenants, a manager and two consumers"
 ROTATE, BACKUP = "Rotate credentials", "Back up and restore the broker"
@@ -68,12 +69,3 @@ def free_ports() -> int:
         if all(is_free(port + behind) for behind in PORTS):
             return port
     raise AssertionError("no ports in a row are free")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as one:
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -112,4 +112,4 @@ def test_a_server_that_missed_a_change_is_named(folder: Path, tmp_path: Path) ->
         give_up = time.monotonic() + BOUND_S
         while (told := tenant(folder, *check)).exit_code:
             assert time.monotonic() < give_up, told.output
-            time.sleep(0.05)
+            time.sleep(0.05)  # nobody tells when it has read it
