@@ -135,9 +135,8 @@ class HardenedClient(Client):
         return not (self.is_connected or self.is_closed) and (task is None or task.done())
 
     async def _connect_to_server(self, s: Srv) -> None:
-        # The library leaves behind what belonged to a connection that came to nothing: half a
-        # message, the connection itself, and tasks that would read and ping the next one.
-        self._ps.reset()
+        # The library leaves behind what belonged to a connection that came to nothing: the
+        # connection itself, and tasks that would read and ping the next one.
         for task in (self._reading_task, self._flusher_task, self._ping_interval_task):
             if task is not None:
                 task.cancel()

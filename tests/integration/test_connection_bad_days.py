@@ -85,18 +85,3 @@ async def test_it_is_left_for_a_server_that_works(frozen: Connection, tmp_path: 
         async with asyncio.timeout(BOUND_S):
             await back.wait()
         assert await frozen.api("INFO")
-
-
-async def test_half_a_message_of_a_dead_connection_is_not_joined_to_the_next(
-    nats_url: str,
-) -> None:
-    back = asyncio.Event()
-    async with connected(nats_url) as connection:
-        connection.on_reconnect(back.set)
-        await reconnect(connection)
-        # The old connection may still be read once, before its reader hears of its end.
-        parser = connection._client._ps  # noqa: SLF001 - where such bytes arrive
-        parser.buf += b"MSG x 1 1000\r\nhalf"
-        async with asyncio.timeout(BOUND_S):
-            await back.wait()
-        assert await connection.api("INFO")
